@@ -1,0 +1,1 @@
+"""`python -m fvm_core COMMAND`: everything the app can do, without the app."""

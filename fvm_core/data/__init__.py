@@ -1,0 +1,1 @@
+"""Datasets: specs, sources, pixels. Nothing here imports torch."""

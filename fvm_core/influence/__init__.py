@@ -1,0 +1,1 @@
+"""Per-sample gradients, Fisher, influence scores and plain baselines, relabeling, score files."""

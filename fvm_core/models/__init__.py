@@ -1,0 +1,1 @@
+"""Classifiers, checkpoints and the tensors that go in."""

@@ -1,0 +1,1 @@
+"""Decisions of people: queue, append-only log, export. Nothing here imports torch."""
