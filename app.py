@@ -1,0 +1,19 @@
+"""FVM Studio: `streamlit run app.py`. This file only navigates; the pages are in `pages/`."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.ui.links import ROOT, available
+
+st.set_page_config(page_title="FVM Studio", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide")
+st.logo(str(ROOT / "assets" / "logo.svg"), size="large", icon_image=str(ROOT / "assets" / "icon.svg"))
+
+st.navigation(
+    [
+        st.Page(
+            page.path, title=page.title, icon=page.icon, url_path=key if key != "home" else None, default=key == "home"
+        )
+        for key, page in available().items()
+    ]
+).run()

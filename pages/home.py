@@ -1,0 +1,7 @@
+"""FVM Studio page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+st.title("FVM Studio")

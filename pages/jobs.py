@@ -1,0 +1,7 @@
+"""Jobs page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+st.title("Jobs")

@@ -1,0 +1,23 @@
+"""The colours that carry meaning in charts: Okabe-Ito, safe for colour-blind readers in light and dark."""
+
+from __future__ import annotations
+
+CLEAN = "#0072B2"
+MISLABELED = "#D55E00"
+BASE = "#56B4E9"
+VM = "#E69F00"
+FVM = "#009E73"
+NEUTRAL = "#767676"
+
+ROLE_COLOURS = {"base": BASE, "imported": BASE, "vm": VM, "fvm": FVM}
+SOLVER_ROLES = {"sgd": "vm", "sam": "fvm"}
+ROLE_TITLES = {"base": "Base", "imported": "Imported", "vm": "VM (SGD)", "fvm": "FVM (SAM)"}
+
+
+def role_colour(role: str) -> str:
+    """Return the chart colour of a model's role; neutral grey for one that is not known.
+
+    >>> role_colour("fvm")
+    '#009E73'
+    """
+    return ROLE_COLOURS.get(role, NEUTRAL)
