@@ -1,0 +1,113 @@
+"""Models in the workspace: one folder and one model.json each. No torch here: pages read it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fvm_core.errors import CheckpointError, DataError
+from fvm_core.files import read_json, slug, write_json
+from fvm_core.models.spec import ModelSpec
+from fvm_core.workspace import Workspace
+
+ROLES = ("base", "vm", "fvm", "imported")
+WEIGHTS_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What is known about a stored model; the JSON beside its weights.
+
+    `role`: base (trained on noisy labels), vm (tuned with SGD), fvm (tuned with SAM), imported. `sha256` is the hash of
+    model.safetensors. `parent` is the model that was tuned. `dataset` and `validation` are {name, spec, fingerprint}.
+    `snapshots` are {"step", "file"} and `checkpoints` {"epoch", "file"}, files relative to the model's folder.
+    `job` is the id of the job that made it, `created` an ISO 8601 time.
+    """
+
+    name: str
+    role: str
+    spec: ModelSpec
+    sha256: str = ""
+    parent: str = ""
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    snapshots: tuple[Mapping[str, Any], ...] = ()
+    checkpoints: tuple[Mapping[str, Any], ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    job: str = ""
+    created: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        value = asdict(self)
+        value["spec"] = self.spec.to_json()
+        value["snapshots"] = list(self.snapshots)
+        value["checkpoints"] = list(self.checkpoints)
+        return value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ModelRecord:
+        """Build from a mapping. Raises CheckpointError for a missing or unknown key or an unknown role."""
+        unknown = set(value) - set(cls.__dataclass_fields__)
+        if unknown or not {"name", "role", "spec"} <= set(value) or value["role"] not in ROLES:
+            raise CheckpointError(
+                f"a model's record must have `name`, `spec`, a `role` out of {ROLES} and only known keys, "
+                f"got {sorted(value)} with role {value.get('role')!r}. Import or train the model again."
+            )
+        items = dict(value)
+        items["spec"] = ModelSpec.from_json(items["spec"])
+        for key in ("snapshots", "checkpoints"):
+            items[key] = tuple(items.get(key, ()))
+        return cls(**items)
+
+
+def model_folder(ws: Workspace, name: str) -> Path:
+    """Return models/NAME. Raises CheckpointError when `name` is no slug (nothing outside the workspace is reached)."""
+    try:
+        valid = slug(name) == name
+    except DataError:
+        valid = False
+    if not valid:
+        raise CheckpointError(f"`model` must be a name of a-z, 0-9, - and _, got {name!r}. Choose a model by its name.")
+    return ws.models / name
+
+
+def read_record(ws: Workspace, name: str) -> ModelRecord:
+    """Return the record of model `name`. Raises CheckpointError when there is none or it is damaged."""
+    path = model_folder(ws, name) / "model.json"
+    if not path.is_file():
+        known = ", ".join(list_models(ws)) or "none yet"
+        raise CheckpointError(f"there is no model named {name!r}; there are: {known}. Import or train one first.")
+    try:
+        return ModelRecord.from_json(read_json(path, what="the model's record"))
+    except (DataError, TypeError) as error:
+        raise CheckpointError(f"model {name!r}: {error}") from error
+
+
+def write_record(ws: Workspace, record: ModelRecord) -> None:
+    """Write models/NAME/model.json atomically; numbers that JSON has no word for (NaN, infinity) become null."""
+    write_json(model_folder(ws, record.name) / "model.json", _finite(record.to_json()))
+
+
+def list_models(ws: Workspace) -> dict[str, ModelRecord]:
+    """Return every readable model by name, in the order of creation. A damaged record is left out, not raised."""
+    records = []
+    for path in ws.models.glob("*/model.json"):
+        try:
+            records.append(ModelRecord.from_json(read_json(path, what="the model's record")))
+        except (CheckpointError, DataError, TypeError):
+            continue
+    return {record.name: record for record in sorted(records, key=lambda record: (record.created, record.name))}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
