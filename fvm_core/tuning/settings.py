@@ -45,7 +45,8 @@ class _Shared:
         unknown = set(value) - set(known)
         if unknown:
             raise SettingsError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}.")
-        return cls(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})
+        items: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+        return cls(**items)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,13 @@ TRAIN_PRESETS: dict[str, TrainSettings] = {
         epochs=12, schedule="onecycle", drop_epochs=(), lr=0.2, precision="bf16", checkpoint_epochs=(2, 4, 6, 8, 10, 12)
     ),
     "digits": TrainSettings(
-        epochs=30, schedule="onecycle", drop_epochs=(), lr=0.1, batch_size=64, augment=False,
-        checkpoint_epochs=(6, 12, 18, 24, 30), save_every=50,
+        epochs=30,
+        schedule="onecycle",
+        drop_epochs=(),
+        lr=0.1,
+        batch_size=64,
+        augment=False,
+        checkpoint_epochs=(6, 12, 18, 24, 30),
+        save_every=50,
     ),
 }

@@ -1,0 +1,77 @@
+"""How sharp the loss is around the weights: along SAM's direction, and along random ones of the same length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fvm_core.errors import SettingsError
+from fvm_core.tuning.evaluate import eval_mode
+from fvm_core.tuning.sam import restored
+
+LossFunction = Callable[[nn.Module], Tensor]
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """Rises of the loss, in nats: `sam_gap` L(w + e) - L(w) along the gradient, `random` the mean over random e.
+
+    `loss` is L(w). Every e has length rho.
+    """
+
+    loss: float
+    sam_gap: float
+    random: float
+
+
+def measure_sharpness(
+    model: nn.Module, loss_function: LossFunction, *, rho: float, directions: int, seed: int
+) -> Sharpness:
+    """Measure the sharpness of `loss_function(model)` at radius `rho` (Foret et al., 2021, Eq. 1) in eval mode.
+
+    e = rho g / (||g|| + 1e-12) for the SAM gap; for the other, `directions` Gaussian vectors over all parameters
+    scaled to length rho. Costs directions + 3 passes. Weights, buffers, gradients, modes and the global random state
+    are as before afterwards.
+
+    Raises:
+        SettingsError: `rho` < 0 or `directions` < 1.
+    """
+    if rho < 0:
+        raise SettingsError(f"`rho` must be >= 0, got {rho}.")
+    if directions < 1:
+        raise SettingsError(f"`directions` must be >= 1, got {directions}.")
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    generator = torch.Generator().manual_seed(seed)
+    with eval_mode(model), restored([*parameters, *model.buffers()]):
+        base = loss_function(model)
+        gradients = list(torch.autograd.grad(base, parameters))
+        loss = float(base.detach())
+        with torch.no_grad():
+            gap = _moved_loss(model, loss_function, parameters, gradients, rho=rho) - loss
+            rises = []
+            for _ in range(directions):
+                direction = [
+                    torch.randn(p.shape, generator=generator, dtype=torch.float32).to(p.device, p.dtype)
+                    for p in parameters
+                ]
+                rises.append(_moved_loss(model, loss_function, parameters, direction, rho=rho) - loss)
+    return Sharpness(loss=loss, sam_gap=gap, random=sum(rises) / directions)
+
+
+def _moved_loss(
+    model: nn.Module,
+    loss_function: LossFunction,
+    parameters: list[nn.Parameter],
+    direction: list[Tensor],
+    *,
+    rho: float,
+) -> float:
+    squares = [torch.linalg.vector_norm(part, dtype=torch.float64) for part in direction]
+    scale = rho / (torch.linalg.vector_norm(torch.stack(squares)) + 1e-12)
+    with restored(parameters):
+        for parameter, part in zip(parameters, direction, strict=True):
+            parameter.add_(part * scale.to(parameter.dtype))
+        return float(loss_function(model))
