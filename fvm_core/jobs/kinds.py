@@ -1,0 +1,47 @@
+"""Which function does the work of which kind of job."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from fvm_core.errors import JobError
+from fvm_core.jobs.context import JobContext
+from fvm_core.workspace import Workspace
+
+Work = Callable[[JobContext, dict[str, Any], Workspace], dict[str, Any]]
+
+KINDS: dict[str, str] = {
+    "train": "fvm_core.tuning.train:run",
+    "tune": "fvm_core.tuning.tune:run",
+    "score": "fvm_core.influence.score:run",
+    "snapshots": "fvm_core.influence.snapshots:run",
+    "import_model": "fvm_core.models.importing:run",
+    "demo": "fvm_core.demo:run",
+    "pipeline": "fvm_core.pipeline:run",
+    "selftest": "fvm_core.jobs.selftest:run",
+}
+
+LIGHT = frozenset({"import_model"})
+"""Kinds that take seconds: they do not wait for a slot."""
+
+
+def check_kind(kind: str) -> None:
+    """Raise JobError unless `kind` is known.
+
+    >>> check_kind("tune")
+    """
+    if kind not in KINDS:
+        raise JobError(f"`kind` must be one of {', '.join(sorted(KINDS))}, got {kind!r}.")
+
+
+def load_kind(kind: str) -> Work:
+    """Import and return the function of a kind (this is where a worker imports torch).
+
+    Raises:
+        JobError: unknown kind.
+    """
+    check_kind(kind)
+    module, _, function = KINDS[kind].partition(":")
+    return getattr(importlib.import_module(module), function)

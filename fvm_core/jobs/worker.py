@@ -1,0 +1,130 @@
+"""Runs one job from its folder to an end that the folder tells of: done, stopped or failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fvm_core.errors import FVMError, StorageError
+from fvm_core.jobs.context import JobStopped
+from fvm_core.jobs.disk_context import DiskContext
+from fvm_core.jobs.folder import JobFolder, JobSpec
+from fvm_core.jobs.kinds import LIGHT, load_kind
+from fvm_core.jobs.lock import FileLock
+from fvm_core.jobs.slots import Slot, max_running
+from fvm_core.jobs.status import JobStatus, StatusWriter, read_status
+
+RESERVE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of a job ended, and the exception behind a failure."""
+
+    status: JobStatus
+    error: Exception | None = None
+
+
+def work(folder: JobFolder, lock: FileLock, *, echo: Callable[[JobStatus], None] | None = None) -> Outcome:
+    """Do the work of a job whose lock this process holds, and free the lock.
+
+    SIGTERM and SIGINT ask it to save its state and stop; a second one ends it at once.
+
+    Raises:
+        JobError: the folder is damaged.
+    """
+    try:
+        spec = folder.read_spec()
+        status = read_status(folder) or fresh_status(spec)
+        status = replace(status, state="queued", error="", result=None, seconds_left=None)
+        writer = StatusWriter(folder, status, echo=echo)
+        with _stop_on_signals() as halt:
+            changes, error = _attempt(folder, spec, writer, halt)
+        _write_end(writer, {"seconds_left": None, **changes})
+        return Outcome(writer.status, error)
+    finally:
+        lock.release()
+
+
+def fresh_status(spec: JobSpec) -> JobStatus:
+    """Return the status of a job that nobody has worked on yet."""
+    return JobStatus(spec.id, spec.kind, spec.title, "queued", created=spec.created, updated=spec.created)
+
+
+def _attempt(
+    folder: JobFolder, spec: JobSpec, writer: StatusWriter, halt: threading.Event
+) -> tuple[dict[str, Any], Exception | None]:
+    context = None
+    try:
+        writer.update(now=True)
+        folder.reserve.write_bytes(bytes(RESERVE))
+        slot = None if spec.kind in LIGHT else Slot(folder.workspace, count=max_running())
+        context = DiskContext(folder, writer, slot=slot, halt=halt)
+        context.begin()
+        result = load_kind(spec.kind)(context, spec.args, folder.workspace)
+        result = json.loads(json.dumps(result or {}))
+        return {"state": "done", "result": result, "done": writer.status.total or writer.status.done}, None
+    except JobStopped:
+        return {"state": "stopped"}, None
+    except FVMError as error:
+        return {"state": "failed", "error": str(error)}, error
+    except Exception as error:
+        _log_traceback(folder)
+        line = (str(error).strip().splitlines() or ["no message"])[0]
+        return {
+            "state": "failed",
+            "error": f"{type(error).__name__}: {line} (a defect; the log has the details)",
+        }, error
+    finally:
+        if context:
+            context.close()
+
+
+def _write_end(writer: StatusWriter, changes: dict[str, Any]) -> None:
+    """Write the last word even on a full disk: the reserve makes room for it."""
+    writer.folder.reserve.unlink(missing_ok=True)
+    try:
+        writer.update(now=True, **changes)
+    except StorageError as error:
+        print(error, file=sys.stderr)
+
+
+def _log_traceback(folder: JobFolder) -> None:
+    with suppress(OSError), folder.log.open("a", encoding="utf-8") as log:
+        traceback.print_exc(file=log)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    halt = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield halt
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def ask(number: int, frame: object) -> None:
+        halt.set()
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield halt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def enter_working_folder(spec: JobSpec) -> None:
+    """Go to the folder where the job was started, so that relative paths in its arguments hold (if it still exists)."""
+    if spec.cwd and Path(spec.cwd).is_dir():
+        os.chdir(spec.cwd)
