@@ -1,7 +1,102 @@
-"""FVM Studio page."""
+"""Home: what the app does, the demo, how far one is, and what ran last."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-st.title("FVM Studio")
+from fvm_core.errors import FVMError
+from fvm_core.jobs.launch import start_job
+from fvm_core.jobs.status import JobStatus, list_jobs
+from fvm_core.workspace import Workspace, current_workspace
+from pages.ui import errors, job_view, links, progress
+from pages.ui.text import plain
+from pages.ui.times import ago
+
+DEMO_TITLE = "Demo: handwritten digits"
+STATES = {
+    progress.DONE: ("done", "green", ":material/check:"),
+    progress.NEXT: ("next", "primary", ":material/arrow_forward:"),
+    progress.LATER: ("later", "gray", ":material/more_horiz:"),
+}
+
+
+def start_demo(workspace: Workspace) -> None:
+    try:
+        start_job(workspace, "demo", {}, title=DEMO_TITLE)
+    except FVMError as error:
+        st.session_state[job_view.ERROR_KEY] = str(error)
+
+
+def introduction() -> None:
+    st.title("Find the wrong labels in your images")
+    st.markdown(
+        "FVM Studio takes a trained image classifier and its noisy training set and finds the samples whose labels are "
+        "probably wrong. It first tunes the model to a **flat minimum of the loss on a small clean validation set** "
+        "(FVM), because influence scores are only trustworthy there. You then review the flagged images, with a "
+        "suggested label for each, and take the corrected labels home."
+    )
+
+
+def demo(workspace: Workspace, latest: JobStatus | None) -> None:
+    with st.container(border=True):
+        text, button = st.columns([3, 1], vertical_alignment="center")
+        text.markdown(
+            "**No data at hand?** 1,500 handwritten digits with planted label noise come with the app. "
+            "Tuning, scoring and relabeling them takes under a minute on two cores."
+        )
+        if latest is None or not latest.active:
+            button.button(
+                "Try the demo" if latest is None else "Run the demo again",
+                type="primary" if latest is None else "secondary",
+                icon=":material/play_arrow:",
+                width="stretch",
+                on_click=start_demo,
+                args=(workspace,),
+                key="start_demo",
+            )
+        job_view.show_error()
+        if latest is not None:
+            status = job_view.watch(workspace, latest.id, key="demo")
+            if status.state == "done":
+                with st.container(horizontal=True):
+                    links.link("compare", "Compare the methods")
+                    links.link("review", "Review the flagged digits")
+
+
+def step_list(workspace: Workspace) -> None:
+    st.subheader("The way through")
+    found = progress.find_steps(workspace)
+    for number, (column, step) in enumerate(zip(st.columns(len(found)), found, strict=True), start=1):
+        word, colour, icon = STATES[step.state]
+        with column.container(border=True, height="stretch"):
+            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                links.link(step.page, f"**{number}. {links.PAGES[step.page].title}**")
+                st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
+            st.markdown(step.does)
+            if step.found:
+                st.caption(step.found)
+
+
+def last_sessions(jobs: list[JobStatus]) -> None:
+    st.subheader("Last sessions")
+    if not jobs:
+        st.caption("Nothing has run yet. Training, tuning and scoring will be listed here.")
+        return
+    for status in jobs[:5]:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            job_view.badge(status)
+            st.markdown(f"{plain(status.title)} · {ago(status.updated or status.created)}", width="content")
+    links.link("jobs", "All jobs")
+
+
+def main() -> None:
+    workspace = current_workspace()
+    introduction()
+    with errors.shown():
+        jobs = list_jobs(workspace)
+        demo(workspace, next((status for status in jobs if status.kind == "demo"), None))
+        step_list(workspace)
+        last_sessions(jobs)
+
+
+main()

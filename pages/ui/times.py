@@ -32,7 +32,9 @@ def ago(stamp: str | float | None, *, now: datetime | None = None) -> str:
     if stamp in (None, ""):
         return ""
     try:
-        then = datetime.fromtimestamp(stamp, UTC) if isinstance(stamp, int | float) else datetime.fromisoformat(str(stamp))
+        then = (
+            datetime.fromtimestamp(stamp, UTC) if isinstance(stamp, int | float) else datetime.fromisoformat(str(stamp))
+        )
     except ValueError:
         return ""
     if then.tzinfo is None:

@@ -1,0 +1,83 @@
+"""How far a person is on the way Load, Tune, Score, Compare, Review: read from the workspace, not remembered."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fvm_core.data.registry import list_datasets
+from fvm_core.models.store import list_models
+from fvm_core.workspace import Workspace
+
+DONE, NEXT, LATER = "done", "next", "later"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One station of the workflow: the page behind it, what one does there, what is there, and its state."""
+
+    page: str
+    does: str
+    found: str
+    state: str
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "dataset"), count(2, "dataset")
+    ('1 dataset', '2 datasets')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def steps(*, datasets: int, models: Mapping[str, int], scores: int, decisions: int) -> list[Step]:
+    """Return the five steps; the first one that is not done is "next".
+
+    `models` counts by role; `scores` are score files; `decisions` are labels reviewed.
+    """
+    tuned = models.get("vm", 0) + models.get("fvm", 0)
+    untuned = sum(models.values()) - tuned
+    done = {
+        "load": datasets > 0 and sum(models.values()) > 0,
+        "tune": tuned > 0,
+        "score": scores > 0,
+        "compare": scores > 1,
+        "review": decisions > 0,
+    }
+    texts = {
+        "load": (
+            "A dataset with noisy labels, a trained checkpoint, a small clean set",
+            f"{count(datasets, 'dataset')}, {count(untuned, 'checkpoint')}",
+        ),
+        "tune": ("Move the checkpoint to a flat minimum of the clean loss", count(tuned, "tuned model")),
+        "score": ("Ask how hard each label pulls the model away", count(scores, "score file")),
+        "compare": ("Standard influence, VM, FVM and plain baselines side by side", ""),
+        "review": ("Look at the flagged images, decide, export the labels", count(decisions, "decision")),
+    }
+    following = next((page for page in texts if not done[page]), "")
+    return [
+        Step(page, does, found, DONE if done[page] else NEXT if page == following else LATER)
+        for page, (does, found) in texts.items()
+    ]
+
+
+def find_steps(workspace: Workspace) -> list[Step]:
+    """Return the steps as the workspace stands. Raises FVMError where a part of it cannot be read."""
+    roles: dict[str, int] = {}
+    for record in list_models(workspace).values():
+        roles[record.role] = roles.get(record.role, 0) + 1
+    scores = sum(1 for path in workspace.scores.glob("*/*.parquet") if path.stem != "snapshots")
+    return steps(datasets=len(list_datasets(workspace)), models=roles, scores=scores, decisions=_decisions(workspace))
+
+
+def _decisions(workspace: Workspace) -> int:
+    path = workspace.root / "review.sqlite"
+    if not path.exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1) as connection:
+            return int(connection.execute("select count(*) from decisions").fetchone()[0])
+    except sqlite3.Error:
+        return 0
