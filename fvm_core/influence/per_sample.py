@@ -1,0 +1,149 @@
+"""Squared per-sample gradients: s = sum over parameters of g^2 * weight, exact for every sample (Eq. 21, 25)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fvm_core.errors import DataError, SettingsError
+from fvm_core.influence.capture import Capture, evaluating
+from fvm_core.influence.fallback import fallback_gradients
+from fvm_core.influence.layers import DEFAULT_BUDGET, Calls
+from fvm_core.influence.plan import Plan, make_plan
+
+
+def residuals(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return (b, c) softmax - one-hot: the gradient of cross-entropy at the logits.
+
+    The label's own entry is minus the sum of the others, which keeps its digits where the softmax is nearly one-hot.
+
+    >>> residuals(torch.tensor([[40.0, 0.0]]), torch.tensor([0]))[0, 0].item() < 0
+    True
+    """
+    out = F.softmax(logits, dim=1).scatter(1, labels.unsqueeze(1), 0.0)
+    return out.scatter(1, labels.unsqueeze(1), -out.sum(1, keepdim=True))
+
+
+class SquaredGradients:
+    """Scores and sums of squared per-sample gradients of one model on inputs of one shape.
+
+    The model is run in eval mode and left as it was. Memory: one batch's activations and output gradients, and
+    `budget` bytes for one layer's per-sample gradients; never (b, p).
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor, *, budget: int = DEFAULT_BUDGET) -> None:
+        self.model, self.budget = model, budget
+        self.plan: Plan = make_plan(model, example)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on parameters that no layer rule covers."""
+        return self.plan.notes
+
+    def contributions(
+        self, x: Tensor, cotangents: Callable[[Tensor], Tensor], weights: Mapping[str, Tensor]
+    ) -> tuple[list[dict[str, Tensor]], Tensor]:
+        """Return one {parameter: (b,) sum of weight * gradient^2} for each cotangent, and the logits (b, c).
+
+        `cotangents(logits)` gives (m, b, c): m gradients at the logits; the forward pass is shared by them.
+        `weights` has one tensor of the parameter's shape for each parameter that counts.
+        """
+        local = self._local(weights)
+        out: list[dict[str, Tensor]] = []
+        with evaluating(self.model):
+            capture = Capture(self.model, {name: self.plan.calls[name] for name in local})
+            logits = self._alone(x) if self.plan.alone else capture.forward(x)
+            pulls = cotangents(logits.detach())
+            for index, pull in enumerate(pulls):
+                found = {name: x.new_zeros(len(x)) for name in weights}
+
+                def consume(layer: str, calls: Calls, found: dict[str, Tensor] = found) -> None:
+                    module, owned = self.model.get_submodule(layer), self.plan.owned[layer]
+                    part = self.plan.rules[layer].weighted(module, calls, local[layer], self.budget)
+                    found.update({owned[key]: value for key, value in part.items()})
+
+                capture.backward(logits, pull, consume, last=index == len(pulls) - 1)
+                for rows, grads in self._others(x, pull, tuple(weights)):
+                    for name, value in grads.items():
+                        found[name][rows] = value.square() @ weights[name].reshape(-1)
+                out.append(found)
+        return out, logits.detach()
+
+    def sums(self, x: Tensor, y: Tensor, totals: dict[str, Tensor]) -> None:
+        """Add the sum over samples of squared gradients of cross-entropy to `totals` {parameter: float64}, in place."""
+
+        def consume(layer: str, calls: Calls) -> None:
+            module, owned = self.model.get_submodule(layer), self.plan.owned[layer]
+            for key, value in self.plan.rules[layer].summed(module, calls, self.budget).items():
+                totals[owned[key]] += value.view_as(totals[owned[key]])
+
+        with evaluating(self.model):
+            capture = Capture(self.model, self.plan.calls)
+            logits = self._alone(x) if self.plan.alone else capture.forward(x)
+            pull = residuals(logits.detach(), y)
+            capture.backward(logits, pull, consume)
+            for _, grads in self._others(x, pull, self.plan.fallback):
+                for name, value in grads.items():
+                    totals[name] += value.square().sum(0).double().view_as(totals[name])
+
+    def scores(self, x: Tensor, y: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return s (b,) float64 for the labels y (b,) and the logits (b, c)."""
+        check_labels(y, x)
+        found, logits = self.contributions(x, lambda z: residuals(z, y).unsqueeze(0), weights)
+        return total(found[0]), logits
+
+    def _local(self, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        known = dict(self.model.named_parameters())
+        for name, weight in weights.items():
+            if name not in known or weight.shape != known[name].shape:
+                raise SettingsError(
+                    f"`weights` must hold tensors of the model's parameter shapes, got {name} {tuple(weight.shape)}."
+                )
+        local: dict[str, dict[str, Tensor]] = {}
+        for layer, owned in self.plan.owned.items():
+            chosen = {key: weights[name] for key, name in owned.items() if name in weights}
+            if chosen:
+                local[layer] = chosen
+        return local
+
+    def _alone(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([self.model(sample.unsqueeze(0)) for sample in x])
+
+    def _others(self, x: Tensor, pull: Tensor, wanted: tuple[str, ...]):  # type: ignore[no-untyped-def]
+        names = tuple(name for name in self.plan.fallback if name in wanted)
+        if not names:
+            return iter(())
+        return fallback_gradients(self.model, names, x, pull, budget=self.budget, by_loop=self.plan.by_loop)
+
+
+def total(contributions: Mapping[str, Tensor]) -> Tensor:
+    """Return (b,) float64, the sum over parameters."""
+    return torch.stack([value.double() for value in contributions.values()]).sum(0)
+
+
+def check_labels(y: Tensor, x: Tensor) -> None:
+    """Raise DataError unless y is one integer label for each row of x."""
+    if y.dim() != 1 or len(y) != len(x) or y.is_floating_point():
+        raise DataError(
+            f"`y` must hold one integer label for each of {len(x)} samples, got {tuple(y.shape)} {y.dtype}."
+        )
+
+
+def squared_contributions(model: nn.Module, x: Tensor, y: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return {parameter: (b,) sum of weight * (gradient of sample's cross-entropy)^2}, in eval mode."""
+    check_labels(y, x)
+    engine = SquaredGradients(model, x)
+    return engine.contributions(x, lambda z: residuals(z, y).unsqueeze(0), weights)[0][0]
+
+
+def squared_scores(model: nn.Module, x: Tensor, y: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+    """Return (b,) float64: s = sum over the parameters in `weights` of weight * g^2, >= 0, one g a sample.
+
+    x (b, ...), y (b,) int64, weights {parameter name: tensor of its shape}. For many batches make one
+    `SquaredGradients`, which plans once and tells in `notes` which parameters have no exact rule.
+    """
+    return SquaredGradients(model, x).scores(x, y, weights)[0]

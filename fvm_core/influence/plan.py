@@ -1,0 +1,153 @@
+"""Which parameters have an exact layer rule and which go through vmap; decided once, by running the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fvm_core.errors import DataError
+from fvm_core.influence.capture import evaluating, parameter_uses
+from fvm_core.influence.fallback import vmap_works
+from fvm_core.influence.layers import BatchNormRule, GroupNormRule, LayerNormRule, LinearRule, Rule
+from fvm_core.influence.layers_conv import ConvRule
+
+RULES: tuple[Rule, ...] = (LinearRule(), ConvRule(), BatchNormRule(), GroupNormRule(), LayerNormRule())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`rules`: module name -> rule; `calls`: module name -> runs in one forward pass; `owned`: module name ->
+    {local parameter name: the model's name}; `fallback`: parameters through vmap (or a loop where vmap cannot run the
+    model); `alone`: samples of a batch affect each other, so that each is run by itself; `notes`: sentences for a
+    person."""
+
+    rules: dict[str, Rule]
+    calls: dict[str, int]
+    owned: dict[str, dict[str, str]]
+    fallback: tuple[str, ...] = ()
+    by_loop: bool = False
+    alone: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Seen:
+    """What one module met in the probing passes."""
+
+    calls: int = 0
+    exact: bool = True
+    inputs: tuple[tuple[Tensor, int], ...] = ()
+
+
+def rule_for(module: nn.Module) -> Rule | None:
+    """Return the rule whose layer this is; None for another layer, or a subclass with a forward of its own."""
+    for rule in RULES:
+        for kind in rule.forward_of:
+            if isinstance(module, kind):
+                same = type(module).forward is kind.forward
+                inner = getattr(type(module), "_conv_forward", None) is getattr(kind, "_conv_forward", None)
+                return rule if same and inner else None
+    return None
+
+
+def make_plan(model: nn.Module, x: Tensor) -> Plan:
+    """Run `model` on 2 and on 3 samples of `x` (b, ...) and assign every parameter to a rule or to the fallback.
+
+    A rule is used only where it is exact: the layer is a known one with its parameters in place, its first axis is the
+    samples, its input is not changed later in place, and nothing else in the model reads its parameters.
+
+    Raises:
+        DataError: the model does not give one row of logits a sample.
+    """
+    x = x[torch.arange(5, device=x.device) % len(x)]
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    with evaluating(model, parameter_grads=True):
+        seen: dict[str, _Seen] = {}
+        uses: dict[int, int] = {}
+        whole: list[Tensor] = []
+        for part in (x[:2], x[2:]):
+            logits, uses = _probe(model, part, seen)
+            whole.append(logits)
+        mixing = _mixes(model, x, torch.cat(whole))
+    rules: dict[str, Rule] = {}
+    owned: dict[str, dict[str, str]] = {}
+    for name, found in seen.items():
+        module, rule = model.get_submodule(name), rule_for(model.get_submodule(name))
+        local = {key: value for key, value in module.named_parameters(recurse=False)}
+        own = set(local) <= {"weight", "bias"} and set(local) == {
+            key for key in ("weight", "bias") if getattr(module, key, None) is not None
+        }
+        single = all(uses.get(id(value), 0) in (0, found.calls // 2) for value in local.values())
+        if rule and local and found.exact and own and single and not mixing:
+            rules[name] = rule
+            owned[name] = {key: names[id(value)] for key, value in local.items()}
+    covered = {name for own_names in owned.values() for name in own_names.values()}
+    fallback = tuple(name for name in names.values() if name not in covered)
+    by_loop = bool(fallback) and not _vmap_works(model, fallback, x[:2], whole[0].shape[1])
+    calls = {name: seen[name].calls // 2 for name in rules}
+    return Plan(rules, calls, owned, fallback, by_loop, mixing, _notes(fallback, mixing, by_loop))
+
+
+def _vmap_works(model: nn.Module, names: tuple[str, ...], x: Tensor, classes: int) -> bool:
+    with evaluating(model):
+        return vmap_works(model, names, x, classes)
+
+
+def _probe(model: nn.Module, x: Tensor, seen: dict[str, _Seen]) -> tuple[Tensor, dict[int, int]]:
+    """Run the model once, note what each ruled layer meets; return logits and the uses of each parameter."""
+    handles = []
+
+    def watch(name: str, rule: Rule) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+            record = seen.setdefault(name, _Seen())
+            a = args[0] if args else kwargs.get("input")
+            record.calls += 1
+            if isinstance(a, Tensor) and a.dim() > 0 and len(a) == len(out) == len(x):
+                record.exact = record.exact and rule.fits(module, a.shape)
+                record.inputs += ((a, a._version),)
+            else:
+                record.exact = False
+
+        return hook
+
+    for name, module in model.named_modules():
+        rule = rule_for(module)
+        if rule is not None:
+            handles.append(module.register_forward_hook(watch(name, rule), prepend=True, with_kwargs=True))
+    try:
+        with torch.enable_grad():
+            logits = model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise DataError(f"`model` must return logits of shape (samples, classes), got {shape} for {len(x)} samples.")
+    for record in seen.values():
+        record.exact = record.exact and all(a._version == version for a, version in record.inputs)
+        record.inputs = ()
+    return logits.detach(), parameter_uses([logits])
+
+
+def _mixes(model: nn.Module, x: Tensor, logits: Tensor) -> bool:
+    """Return whether a sample's logits depend on the other samples of its batch (batch statistics, for one)."""
+    with torch.no_grad():
+        alone = torch.cat([model(sample.unsqueeze(0)) for sample in x])
+    scale = logits.abs().amax().clamp_min(1e-6)
+    return bool((alone - logits).abs().amax() > 1e-2 * scale) or any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
+        for module in model.modules()
+    )
+
+
+def _notes(fallback: tuple[str, ...], mixing: bool, by_loop: bool) -> tuple[str, ...]:
+    if not fallback:
+        return ()
+    shown = ", ".join(fallback[:6]) + (f" and {len(fallback) - 6} more" if len(fallback) > 6 else "")
+    reason = "samples of a batch affect each other" if mixing else "no exact layer rule fits"
+    way = "one sample at a time (vmap cannot run this model)" if by_loop else "through torch.func.vmap"
+    return (f"{reason}: gradients of {shown} are taken {way}: exact, but slower.",)
