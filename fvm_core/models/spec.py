@@ -64,11 +64,22 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ModelSpec:
-        """Build from a mapping. Raises CheckpointError for unknown keys."""
+        """Build from a mapping. Raises CheckpointError for unknown or missing keys and for values of a wrong kind."""
         unknown = set(value) - set(cls.__dataclass_fields__)
-        if unknown:
-            raise CheckpointError(f"model description has unknown keys {sorted(unknown)}; save the model again.")
-        return cls(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})
+        if unknown or not {"arch", "num_classes"} <= set(value):
+            raise CheckpointError(
+                f"a model's description must have `arch` and `num_classes` and only known keys, got {sorted(value)}. "
+                "Save or import the model again."
+            )
+        items: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+        for key, kinds in (("mean", (int, float)), ("std", (int, float)), ("class_names", (str,))):
+            entries = items.get(key, ())
+            if not isinstance(entries, tuple) or not all(isinstance(entry, kinds) for entry in entries):
+                raise CheckpointError(
+                    f"`{key}` must be a list of {'text' if key == 'class_names' else 'numbers'}, got "
+                    f"{entries!r:.100}. Describe the model again."
+                )
+        return cls(**items)
 
 
 def require_classes(spec: ModelSpec, class_names: Sequence[str]) -> None:

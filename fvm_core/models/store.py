@@ -89,7 +89,12 @@ def read_record(ws: Workspace, name: str) -> ModelRecord:
 
 def write_record(ws: Workspace, record: ModelRecord) -> None:
     """Write models/NAME/model.json atomically; numbers that JSON has no word for (NaN, infinity) become null."""
-    write_json(model_folder(ws, record.name) / "model.json", _finite(record.to_json()))
+    record_to_file(model_folder(ws, record.name) / "model.json", record)
+
+
+def record_to_file(path: Path, record: ModelRecord) -> None:
+    """Write a record to any path (a staging folder), as `write_record` does."""
+    write_json(path, _finite(record.to_json()))
 
 
 def list_models(ws: Workspace) -> dict[str, ModelRecord]:
