@@ -1,0 +1,31 @@
+"""`score`: every training sample under one model, by one or more methods."""
+
+from __future__ import annotations
+
+import argparse
+
+from fvm_core.cli.arguments import add_set, parse_set
+from fvm_core.cli.foreground import run_and_print
+from fvm_core.influence.methods import METHODS
+from fvm_core.workspace import Workspace
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("score", help="score the training samples under a model")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--dataset", required=True, help="name of the noisy training set")
+    parser.add_argument("--validation", required=True, help="name of the clean validation set (Fisher, g_val)")
+    parser.add_argument("--run", help="name of the folder of score files; default: the model's name")
+    parser.add_argument("--methods", default=",".join(METHODS), help=f"default: {','.join(METHODS)}")
+    parser.add_argument("--relabel", choices=("all", "shortlist", "none"), default="shortlist")
+    add_set(parser, "the scoring, e.g. damping=1e-8")
+    parser.set_defaults(handler=handle)
+
+
+def handle(args: argparse.Namespace, workspace: Workspace) -> int:
+    work = {
+        "model": args.model, "dataset": args.dataset, "validation": args.validation,
+        "methods": args.methods.split(","), "run": args.run or args.model,
+        "settings": {"relabel": args.relabel, **parse_set(args.set)},
+    }  # fmt: skip
+    return run_and_print(workspace, "score", work, title=f"Score with {args.model}")

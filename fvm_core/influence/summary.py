@@ -1,0 +1,50 @@
+"""One row a score file: how well it finds and mends wrong labels where the truth is known, and what it cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from fvm_core.data.dataset import UNKNOWN
+from fvm_core.errors import DataError
+from fvm_core.influence.methods import METHODS
+from fvm_core.influence.metrics import auc_ap, relabel_accuracy
+from fvm_core.influence.store import list_runs, read_scores
+from fvm_core.workspace import Workspace
+
+
+def summarize(workspace: Workspace, *, runs: list[str] | None = None) -> pd.DataFrame:
+    """Return a table with columns run, model, method, samples, wrong, auc, ap, relabel_all, relabel_wrong, seconds,
+    samples_per_second. Figures of detection and relabeling are in percent, over the samples whose truth is known.
+
+    Raises:
+        DataError: no score file, or none with any known truth.
+    """
+    rows = []
+    for info in list_runs(workspace):
+        if runs is not None and info.run not in runs:
+            continue
+        table = read_scores(info.path, columns=["label", "clean_label", "suspicion", "suggested"])
+        frame = table.frame[table.frame["clean_label"] != UNKNOWN]
+        if frame.empty:
+            continue
+        clean, given = frame["clean_label"].to_numpy(), frame["label"].to_numpy()
+        wrong = clean != given
+        auc, ap = auc_ap(frame["suspicion"].to_numpy(), wrong)
+        relabel = {"all": np.nan, "wrong": np.nan}
+        if METHODS[info.method].relabels and (frame["suggested"] != -1).any():
+            suggested = frame["suggested"].to_numpy()
+            relabel["all"] = relabel_accuracy(suggested, clean)
+            relabel["wrong"] = relabel_accuracy(suggested[wrong], clean[wrong])
+        provenance = table.provenance
+        rows.append(
+            {
+                "run": info.run, "model": provenance["model"]["role"], "method": info.method, "samples": len(frame),
+                "wrong": int(wrong.sum()), "auc": 100 * auc, "ap": 100 * ap, "relabel_all": 100 * relabel["all"],
+                "relabel_wrong": 100 * relabel["wrong"], "seconds": provenance["seconds"],
+                "samples_per_second": provenance["samples_per_second"],
+            }
+        )  # fmt: skip
+    if not rows:
+        raise DataError("no score file with known clean labels was found; score a dataset that has them first.")
+    return pd.DataFrame(rows)
