@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from fvm_core.errors import JobError
+from fvm_core.errors import FVMError, JobError
 from fvm_core.jobs.echo import Echo
 from fvm_core.jobs.folder import JobFolder
 from fvm_core.jobs.lock import FileLock
@@ -39,11 +39,12 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
         raise JobError(f"Job `{folder.id}` already has a worker. Stop it before you run it here.")
     status = read_status(folder)
     if status and status.state == "done":
+        lock.release()
         raise JobError(f"Job `{folder.id}` is done and cannot be run again. Start a new job.")
     if detached:
         os.nice(NICE)
     else:
         folder.control.unlink(missing_ok=True)
     enter_working_folder(spec)
-    outcome = work(folder, lock, echo=Echo())
-    return {"done": 0, "stopped": 3}.get(outcome.status.state, 2 if isinstance(outcome.error, ValueError) else 1)
+    outcome = work(folder, lock, echo=Echo(interval=60.0 if detached else 10.0))
+    return {"done": 0, "stopped": 3}.get(outcome.status.state, 2 if isinstance(outcome.error, FVMError) else 1)

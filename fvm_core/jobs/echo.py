@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TextIO
 
 from fvm_core.jobs.status import JobStatus
 
 
 class Echo:
-    """Prints a job's status: one line that rewrites itself on a terminal, else a line every `interval` seconds."""
+    """Prints a job's status: one line that rewrites itself on a terminal, else a line every `interval` seconds.
+
+    A closed or full stream never harms the job.
+    """
 
     def __init__(self, stream: TextIO | None = None, *, interval: float = 10.0) -> None:
         self.stream = stream or sys.stderr
@@ -19,7 +23,10 @@ class Echo:
         self._said = ("", float("-inf"))
 
     def __call__(self, status: JobStatus) -> None:
-        text = status_line(status)
+        with suppress(OSError):
+            self._print(status, status_line(status))
+
+    def _print(self, status: JobStatus, text: str) -> None:
         if self.live:
             end = "\n" if not status.active else ""
             self.stream.write(f"\r\x1b[2K{text}{end}")

@@ -68,11 +68,7 @@ def resume_job(workspace: Workspace, job_id: str) -> None:
     """
     folder = open_folder(workspace, job_id)
     spec = folder.read_spec()
-    lock = FileLock.acquire(folder.lock, patience=PATIENCE)
-    if lock is None:
-        raise JobError(
-            f"Job `{job_id}` is {folder_status(folder).state}: it has a worker. Stop it before you resume it."
-        )
+    lock = _lock_idle(folder, "resumed")
     try:
         status = read_status(folder) or fresh_status(spec)
         if status.state == "done":
@@ -93,9 +89,7 @@ def delete_job(workspace: Workspace, job_id: str) -> None:
         JobError: the job is active.
     """
     folder = open_folder(workspace, job_id)
-    lock = FileLock.acquire(folder.lock, patience=PATIENCE)
-    if lock is None:
-        raise JobError(f"Job `{job_id}` is {folder_status(folder).state} and cannot be deleted. Stop it first.")
+    lock = _lock_idle(folder, "deleted")
     try:
         hidden = folder.root.with_name(f".deleted-{folder.id}")
         os.rename(folder.root, hidden)
@@ -128,6 +122,16 @@ def _create(workspace: Workspace, kind: str, args: dict[str, Any], title: str) -
         if isinstance(error, OSError):
             raise StorageError(f"`{workspace.jobs}` could not be written ({error}). Free disk space.") from error
         raise
+
+
+def _lock_idle(folder: JobFolder, participle: str) -> FileLock:
+    """Return the lock of a job that no worker has; one that has just ended gets a moment to free it."""
+    status = folder_status(folder)
+    lock = None if status.active else FileLock.acquire(folder.lock, patience=PATIENCE)
+    if lock is None:
+        state = folder_status(folder).state
+        raise JobError(f"Job `{folder.id}` is {state} and cannot be {participle}. Stop it first.")
+    return lock
 
 
 def _spawn(folder: JobFolder, lock: FileLock) -> None:

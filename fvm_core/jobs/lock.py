@@ -25,6 +25,7 @@ class FileLock:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self._open = True
         os.set_inheritable(descriptor, False)
         _held.add(descriptor)
 
@@ -64,15 +65,21 @@ class FileLock:
             return None
         return cls(descriptor)
 
+    @property
+    def held(self) -> bool:
+        """Whether this process still has its copy of the lock (a forked child has not)."""
+        return self._open and self.descriptor in _held
+
     def let_go(self) -> None:
         """Close our copy only: the lock lives on in a child that inherited the descriptor."""
-        if self.descriptor in _held:
+        if self.held:
+            self._open = False
             _held.discard(self.descriptor)
             os.close(self.descriptor)
 
     def release(self) -> None:
         """Free the lock for everyone."""
-        if self.descriptor in _held:
+        if self.held:
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)
             self.let_go()
 

@@ -25,7 +25,8 @@ class JobStatus:
     `done`/`total`: units of work (total 0: not known yet). `seconds_left`: None until the speed is known; pauses do not
     count. `created`, `started`, `updated`: seconds since the epoch (UTC); `started` is None before the first run and
     `updated` is the time of the last word of the worker, so the end of an ended job. `request`: what the person last
-    asked of an active job (run, pause, stop); it may not have been obeyed yet.
+    asked of an active job (run, pause, stop); it may not have been obeyed yet. `worked`: seconds spent on the work over
+    all its runs, without queueing, pauses and the time it lay idle.
     """
 
     id: str
@@ -42,6 +43,7 @@ class JobStatus:
     started: float | None = None
     updated: float = 0.0
     request: str = "run"
+    worked: float = 0.0
 
     @property
     def active(self) -> bool:
@@ -75,6 +77,7 @@ class StatusWriter:
         self.interval = interval
         self.echo = echo
         self._written = float("-inf")
+        self._touched = time.monotonic()
 
     def update(self, *, now: bool, **changes: Any) -> None:
         """Change fields; write at once if `now`, else only when the last write is `interval` old.
@@ -82,10 +85,13 @@ class StatusWriter:
         Raises:
             StorageError: the disk refused; the earlier status.json is untouched.
         """
-        self.status = replace(self.status, updated=time.time(), **changes)
-        if now or time.monotonic() - self._written >= self.interval:
+        moment = time.monotonic()
+        worked = self.status.worked + (moment - self._touched if self.status.state == "running" else 0.0)
+        self._touched = moment
+        self.status = replace(self.status, updated=time.time(), worked=worked, **changes)
+        if now or moment - self._written >= self.interval:
             write_json(self.folder.status, {k: v for k, v in asdict(self.status).items() if k != "request"})
-            self._written = time.monotonic()
+            self._written = moment
             if self.echo:
                 self.echo(self.status)
 
@@ -96,10 +102,21 @@ def read_status(folder: JobFolder) -> JobStatus | None:
         values = read_json(folder.status, what="the job's status")
         known = {field.name for field in fields(JobStatus)}
         status = JobStatus(**{key: value for key, value in values.items() if key in known})
-        status.fraction  # noqa: B018  (raises TypeError on damaged numbers)
     except (DataError, TypeError, AttributeError):
         return None
-    return status if status.id == folder.id and status.state in ACTIVE + ENDED else None
+    return status if _sound(status) and status.id == folder.id else None
+
+
+def _sound(status: JobStatus) -> bool:
+    texts = (status.id, status.kind, status.title, status.message, status.error)
+    numbers = (status.created, status.updated, status.worked, status.started or 0, status.seconds_left or 0)
+    return (
+        status.state in ACTIVE + ENDED
+        and type(status.done) is int
+        and type(status.total) is int
+        and all(type(text) is str for text in texts)
+        and all(type(number) in (int, float) for number in numbers)
+    )
 
 
 def read_request(folder: JobFolder) -> str:
@@ -142,7 +159,8 @@ def job_status(workspace: Workspace, job_id: str) -> JobStatus:
 
 def list_jobs(workspace: Workspace) -> list[JobStatus]:
     """Return all jobs, the newest first; a job whose folder is damaged is listed as failed with the reason."""
-    return [folder_status(folder) for folder in all_folders(workspace)]
+    found = [(folder, folder_status(folder)) for folder in all_folders(workspace)]
+    return [status for folder, status in found if folder.root.is_dir()]
 
 
 def _status_without_file(folder: JobFolder) -> JobStatus:
@@ -159,7 +177,8 @@ def _interrupted(folder: JobFolder, status: JobStatus) -> JobStatus:
         "The job's process ended without a word (killed, out of memory, or the machine restarted). "
         "Resume it to go on from its last saved state."
     )
-    if last := _last_line(folder):
+    last = _last_line(folder)
+    if last and not last.startswith(f"{status.title}: "):
         error += f" Last line of its log: {last}"
     return replace(status, state="interrupted", seconds_left=None, error=error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from fvm_core.jobs.slots import Slot, max_running
 from fvm_core.jobs.status import JobStatus, StatusWriter, read_status
 
 RESERVE = 64 * 1024
+DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def _attempt(
         return {"state": "failed", "error": str(error)}, error
     except Exception as error:
         _log_traceback(folder)
+        if isinstance(error, OSError) and error.errno in DISK_REFUSES:
+            return {"state": "failed", "error": _disk_message(error)}, error
         line = (str(error).strip().splitlines() or ["no message"])[0]
         return {
             "state": "failed",
@@ -89,13 +93,19 @@ def _attempt(
             context.close()
 
 
+def _disk_message(error: OSError) -> str:
+    where = f"`{error.filename}`" if error.filename else "A file"
+    return f"{where} could not be written ({error.strerror}). Free disk space, then resume the job."
+
+
 def _write_end(writer: StatusWriter, changes: dict[str, Any]) -> None:
     """Write the last word even on a full disk: the reserve makes room for it."""
     writer.folder.reserve.unlink(missing_ok=True)
     try:
         writer.update(now=True, **changes)
     except StorageError as error:
-        print(error, file=sys.stderr)
+        with suppress(OSError):
+            print(error, file=sys.stderr, flush=True)
 
 
 def _log_traceback(folder: JobFolder) -> None:
@@ -105,16 +115,24 @@ def _log_traceback(folder: JobFolder) -> None:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
-    halt = threading.Event()
+    """Yield an event that the first SIGTERM, SIGINT or SIGHUP sets; ignored signals stay ignored (nohup).
+
+    A forked child (a pool's worker) inherits the handler but must die of the signal as usual.
+    """
+    halt, owner = threading.Event(), os.getpid()
     if threading.current_thread() is not threading.main_thread():
         yield halt
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def ask(number: int, frame: object) -> None:
-        halt.set()
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if os.getpid() == owner:
+            halt.set()
+        else:
+            os.kill(os.getpid(), number)
 
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, ask)
     try:
