@@ -10,6 +10,16 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 KEYS = ("dataset", "validation", "model")
+HELD_OUT_WORDS = ("valid", "clean", "test", "dev", "held")
+
+
+def held_out(name: str) -> bool:
+    """Return whether a dataset's name sounds like a clean set; only the first proposal rests on it.
+
+    >>> held_out("digits-validation"), held_out("digits")
+    (True, False)
+    """
+    return any(word in name for word in HELD_OUT_WORDS)
 
 
 def selected(key: str) -> str | None:
@@ -35,9 +45,12 @@ def choose(
 ) -> str | None:
     """Draw a select box for `key` and return the chosen name.
 
-    The box starts at the name in use, if it is still among `names`; else at the first one that `prefer` accepts,
-    else at the first. `optional` is the text for "none of them"; without it one is always chosen (None if no names).
+    The box starts at the name in use, if it is still among `names`; else at the first one that `prefer` accepts
+    (by default one that sounds right for `key`), else at the first. `optional` is the text for "none of them"; without
+    it one is always chosen (None if no names).
     """
+    if prefer is None and key in ("dataset", "validation"):
+        prefer = (lambda name: held_out(name)) if key == "validation" else (lambda name: not held_out(name))
     options: list[str | None] = [*([None] if optional else []), *names]
     if not options:
         return None

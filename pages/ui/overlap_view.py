@@ -1,0 +1,77 @@
+"""Images that are in the training set and in the validation set: looked for once, warned of before tuning."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from fvm_core.data.dataset import LabeledImages
+from fvm_core.data.overlap import Overlap, overlap
+from fvm_core.errors import DataError, StorageError
+from fvm_core.files import read_json, write_json
+from fvm_core.workspace import Workspace
+from pages.ui.text import plain
+
+AT_ONCE = 200_000
+KEPT_PAIRS = 100_000
+
+
+def known_overlap(
+    workspace: Workspace, train: LabeledImages, validation: LabeledImages
+) -> list[tuple[str, str]] | None:
+    """Return the pairs of ids found by an earlier check of the same two sets, or None if there was none."""
+    path = workspace.cache / "overlap" / f"{train.fingerprint[:24]}-{validation.fingerprint[:24]}.json"
+    if not path.exists():
+        return None
+    try:
+        return [(str(first), str(second)) for first, second in read_json(path, what="overlap")["pairs"]]
+    except (DataError, KeyError, TypeError, ValueError):
+        return None
+
+
+def find_overlap(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> list[tuple[str, str]]:
+    """Return the pairs of ids (training, validation) with the same image bytes; kept by the two fingerprints.
+
+    Shows a bar while it reads the images. A result that the disk does not take is used all the same.
+    """
+    pairs = known_overlap(workspace, train, validation)
+    if pairs is not None:
+        return pairs
+    bar = st.progress(0.0, text="Looking for images that are in both sets …")
+    try:
+        found: Overlap = overlap(train, validation, lambda done, total: bar.progress(done / max(total, 1)) and None)
+    finally:
+        bar.empty()
+    path = workspace.cache / "overlap" / f"{train.fingerprint[:24]}-{validation.fingerprint[:24]}.json"
+    try:
+        write_json(path, {"pairs": [list(pair) for pair in found.pairs[:KEPT_PAIRS]]})
+    except StorageError:
+        st.caption("The disk is full: the result of this check was not kept.")
+    return list(found.pairs)
+
+
+def warn_of_overlap(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> list[tuple[str, str]]:
+    """Check (at once for up to 200,000 images, else on a click) and draw what was found. Returns the pairs."""
+    pairs = known_overlap(workspace, train, validation)
+    if pairs is None:
+        size = len(train) + len(validation)
+        if size > AT_ONCE and not st.button(f"Look for overlap among {size:,} images", key="check_overlap"):
+            st.caption("Images that are in both sets would make the scores look better than they are.")
+            return []
+        pairs = find_overlap(workspace, train, validation)
+    if pairs:
+        one = len(pairs) == 1
+        st.warning(
+            f"**{len(pairs):,} training {'image is' if one else 'images are'} also in the validation set** "
+            f"({len(pairs) / len(train):.1%} of the training set). The tuned model has then seen their clean labels: "
+            f"leave {'it' if one else 'them'} out of one of the two sets before you trust a score.",
+            icon=":material/warning:",
+        )
+    return pairs
+
+
+def pairs_table(pairs: list[tuple[str, str]]) -> None:
+    """Draw the first 1,000 pairs."""
+    st.dataframe(pd.DataFrame(pairs[:1000], columns=["training id", "validation id"]), hide_index=True, height=220)
+    if len(pairs) > 1000:
+        st.caption(plain(f"The first 1,000 of {len(pairs):,} pairs."))

@@ -1,0 +1,120 @@
+"""Settings of a tuning, with the paper's values as defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import streamlit as st
+
+from fvm_core.files import slug
+from fvm_core.tuning.settings import PRECISIONS, TuneSettings
+from pages.ui.text import plain
+
+DEFAULTS = TuneSettings()
+SOLVERS = {"sam": "FVM · SAM", "sgd": "VM · SGD"}
+SOLVER_HELP = (
+    "**FVM** tunes with SAM (sharpness-aware minimisation): each step looks at the worst point within the radius rho, "
+    "so the model ends in a flat minimum. **VM** tunes with plain SGD and ends in whatever minimum is near. Tune both to "
+    "compare them."
+)
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """Return the slug of `wanted`, with a number at its end if it is taken.
+
+    >>> free_name("digits-fvm", {"digits-fvm"})
+    'digits-fvm-2'
+    """
+    base = name = slug(wanted)
+    number = 2
+    while name in taken:
+        name = f"{base[:60]}-{number}"
+        number += 1
+    return name
+
+
+def choose_solver() -> str:
+    """Draw the choice between FVM and VM and return "sam" or "sgd"."""
+    return st.segmented_control(
+        "Solver", list(SOLVERS), format_func=SOLVERS.__getitem__, default="sam", required=True, key="solver",
+        help=SOLVER_HELP, persist_state="session",
+    )  # fmt: skip
+
+
+def number(
+    column: Any, label: str, key: str, *, help: str, value: Any = None, minimum: Any = None, step: Any = None,
+    format: str | None = None,
+) -> Any:  # fmt: skip
+    """Draw one number field that keeps its value while the person visits other pages."""
+    value = getattr(DEFAULTS, key) if value is None else value
+    return column.number_input(
+        label, value=value, min_value=minimum, step=step, format=format, key=f"tune_{key}", help=help,
+        persist_state="session",
+    )  # fmt: skip
+
+
+def settings_form(solver: str, *, hundred_classes: bool = False) -> dict[str, Any]:
+    """Draw all settings of `solver` and return them by name, unchecked (TuneSettings checks)."""
+    values: dict[str, Any] = {"solver": solver}
+    st.caption("The defaults are the paper's (B.1): 1,000 steps of batch 128, learning rate 0.01 with a cosine to 0.")
+    a, b, c, d = st.columns(4)
+    values["steps"] = number(a, "Steps", "steps", help="Steps of tuning. Paper: 1,000.", minimum=1, step=100)
+    values["batch_size"] = number(b, "Batch size", "batch_size", help="Paper: 128.", minimum=1, step=16)
+    values["lr"] = number(
+        c, "Learning rate", "lr", help="Falls to 0 along a cosine. Paper: 0.01.", minimum=0.0, step=0.001, format="%.4f"
+    )
+    if solver == "sam":
+        rho = 0.1 if hundred_classes else DEFAULTS.rho
+        values["rho"] = number(
+            d, "Radius rho", "rho", value=rho, minimum=0.0, step=0.01, format="%.3f",
+            help="How far SAM looks around the weights. Paper: 0.05 for CIFAR-10N, 0.1 for CIFAR-100N.",
+        )  # fmt: skip
+    a, b, c, d = st.columns(4)
+    values["momentum"] = number(a, "Momentum", "momentum", help="Paper: 0.9.", minimum=0.0, step=0.05)
+    values["weight_decay"] = number(
+        b, "Weight decay", "weight_decay", help="Paper: 0.0005.", minimum=0.0, step=0.0001, format="%.5f"
+    )
+    values["seed"] = number(c, "Seed", "seed", help="Order of the batches and all other chance.", minimum=0, step=1)
+    values["precision"] = d.selectbox(
+        "Precision", PRECISIONS, key="tune_precision", persist_state="session",
+        help="fp32 is exact and safe. bf16 is faster where the processor has it; weights stay in fp32.",
+    )  # fmt: skip
+    values["augment"] = st.checkbox(
+        "Random crop and flip", value=DEFAULTS.augment, key="tune_augment", persist_state="session",
+        help="Off in the paper's tuning. Never for digits or other images with a handedness.",
+    )  # fmt: skip
+    st.caption("What is measured while it tunes; 0 switches a measurement off.")
+    a, b, c, d, e = st.columns(5)
+    values["eval_every"] = number(a, "Losses every", "eval_every", help="In steps.", minimum=0, step=10)
+    values["sharpness_every"] = number(
+        b, "Sharpness every", "sharpness_every", minimum=0, step=10,
+        help="SAM's gap L(w+e) − L(w), and the mean rise of the loss along random directions of the same length.",
+    )  # fmt: skip
+    values["hessian_every"] = number(
+        c, "Hessian every", "hessian_every", minimum=0, step=50,
+        help="Largest eigenvalue of the Hessian by power iteration: the costliest of the measurements.",
+    )  # fmt: skip
+    values["probe_size"] = number(
+        d,
+        "Probe size",
+        "probe_size",
+        help="Validation samples behind the sharpness and the Hessian.",
+        minimum=1,
+        step=64,
+    )
+    values["snapshots"] = number(
+        e, "Snapshots", "snapshots", minimum=2, step=1,
+        help="Weights kept on the way, first and last among them; Compare draws box plots over them (Fig. 3).",
+    )  # fmt: skip
+    return values
+
+
+def choose_name(model: str, solver: str, taken: Collection[str]) -> str:
+    """Draw the field for the new model's name; it starts at MODEL-fvm or MODEL-vm, made unique."""
+    root = model.removesuffix("-base").removesuffix("-fvm").removesuffix("-vm")
+    wanted = free_name(f"{root}-{'fvm' if solver == 'sam' else 'vm'}", taken)
+    return st.text_input(
+        "Name of the tuned model", value=wanted, key=f"tune_name_{model}_{solver}_{len(taken)}", max_chars=64,
+        help=f"Letters, digits, - and _. {plain(len(taken))} models are in the workspace.",
+    )  # fmt: skip
