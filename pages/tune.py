@@ -130,9 +130,7 @@ def watch(workspace: Workspace, *, kind: str, panels: dict[str, str], label: str
 def train_base(workspace: Workspace, models: dict[str, ModelRecord], datasets: dict[str, DatasetSpec]) -> None:
     title = "Train a base model on the noisy labels"
     with st.expander(title, icon=":material/model_training:", expanded=not models, key="train_base"):
-        st.markdown(
-            "For those who bring no checkpoint. The recipe is the paper's (B.1) or a smaller one for this machine."
-        )
+        st.markdown("For those who bring no checkpoint: the paper's recipe (B.1), or a smaller one for this machine.")
         if not datasets:
             st.caption("Load a dataset first.")
             return

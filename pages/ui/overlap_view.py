@@ -12,13 +12,13 @@ from fvm_core.files import read_json, write_json
 from fvm_core.workspace import Workspace
 from pages.ui.text import plain
 
+Pairs = list[tuple[str, str]]
+
 AT_ONCE = 200_000
 KEPT_PAIRS = 100_000
 
 
-def known_overlap(
-    workspace: Workspace, train: LabeledImages, validation: LabeledImages
-) -> list[tuple[str, str]] | None:
+def known_overlap(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> Pairs | None:
     """Return the pairs of ids found by an earlier check of the same two sets, or None if there was none."""
     path = workspace.cache / "overlap" / f"{train.fingerprint[:24]}-{validation.fingerprint[:24]}.json"
     if not path.exists():
@@ -29,7 +29,7 @@ def known_overlap(
         return None
 
 
-def find_overlap(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> list[tuple[str, str]]:
+def find_overlap(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> Pairs:
     """Return the pairs of ids (training, validation) with the same image bytes; kept by the two fingerprints.
 
     Shows a bar while it reads the images. A result that the disk does not take is used all the same.
@@ -38,8 +38,12 @@ def find_overlap(workspace: Workspace, train: LabeledImages, validation: Labeled
     if pairs is not None:
         return pairs
     bar = st.progress(0.0, text="Looking for images that are in both sets …")
+
+    def report(done: int, total: int) -> None:
+        bar.progress(done / max(total, 1), text="Looking for images that are in both sets …")
+
     try:
-        found: Overlap = overlap(train, validation, lambda done, total: bar.progress(done / max(total, 1)) and None)
+        found: Overlap = overlap(train, validation, report)
     finally:
         bar.empty()
     path = workspace.cache / "overlap" / f"{train.fingerprint[:24]}-{validation.fingerprint[:24]}.json"
@@ -50,7 +54,7 @@ def find_overlap(workspace: Workspace, train: LabeledImages, validation: Labeled
     return list(found.pairs)
 
 
-def warn_of_overlap(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> list[tuple[str, str]]:
+def warn_of_overlap(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> Pairs:
     """Check (at once for up to 200,000 images, else on a click) and draw what was found. Returns the pairs."""
     pairs = known_overlap(workspace, train, validation)
     if pairs is None:
@@ -70,7 +74,7 @@ def warn_of_overlap(workspace: Workspace, train: LabeledImages, validation: Labe
     return pairs
 
 
-def pairs_table(pairs: list[tuple[str, str]]) -> None:
+def pairs_table(pairs: Pairs) -> None:
     """Draw the first 1,000 pairs."""
     st.dataframe(pd.DataFrame(pairs[:1000], columns=["training id", "validation id"]), hide_index=True, height=220)
     if len(pairs) > 1000:

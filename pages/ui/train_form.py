@@ -33,9 +33,9 @@ def preset_for(spec: DatasetSpec | None) -> str:
 def train_form(
     datasets: Mapping[str, DatasetSpec], taken: Collection[str], *, dataset: str | None, validation: str | None
 ) -> dict[str, Any] | None:
-    """Draw the form. Returns the arguments of a `train` job without class count and names when its button is pressed.
+    """Draw the form. When its button is pressed, return the arguments of a `train` job, else None.
 
-    The key "model" holds the ModelSpec's fields as far as they are known; the page adds the dataset's classes.
+    "model" is a ModelSpec with one class and no names: the page puts in those of the opened dataset.
 
     Raises:
         SettingsError: a value out of range.
@@ -86,11 +86,10 @@ def train_form(
         return None
     mean, std = NORMALISATIONS[normalisation]
     settings = with_epochs(replace(base, lr=lr, batch_size=int(batch), seed=int(seed)), int(epochs))
-    model = ModelSpec(
-        arch, 1, width=int(width), in_channels=channels, image_size=int(size), mean=mean, std=std
-    )  # the page sets the class count
+    model = ModelSpec(arch, 1, width=int(width), in_channels=channels, image_size=int(size), mean=mean, std=std)
     return {
-        "dataset": chosen, "validation": held_out, "model": model.to_json(), "settings": settings.to_json(), "name": name,
+        "dataset": chosen, "validation": held_out, "model": model.to_json(), "settings": settings.to_json(),
+        "name": name,
     }  # fmt: skip
 
 

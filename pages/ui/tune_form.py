@@ -15,8 +15,8 @@ DEFAULTS = TuneSettings()
 SOLVERS = {"sam": "FVM · SAM", "sgd": "VM · SGD"}
 SOLVER_HELP = (
     "**FVM** tunes with SAM (sharpness-aware minimisation): each step looks at the worst point within the radius rho, "
-    "so the model ends in a flat minimum. **VM** tunes with plain SGD and ends in whatever minimum is near. Tune both to "
-    "compare them."
+    "so the model ends in a flat minimum. **VM** tunes with plain SGD and ends in whatever minimum is near. Tune both "
+    "to compare them."
 )
 
 
