@@ -1,0 +1,107 @@
+"""Compare page: standard, VM and FVM scores and their baselines on one dataset, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from fvm_core.influence.methods import METHODS
+from fvm_core.workspace import current_workspace
+from pages.ui import tab_agreement, tab_detection, tab_disagreement, tab_distributions, tab_snapshots
+from pages.ui.errors import shown
+from pages.ui.links import link
+from pages.ui.score_sets import ScoreFile, by_fingerprint, by_run, default_methods, listed, selected_runs
+from pages.ui.text import plain
+
+TABS = ["Distributions", "Detection", "Tuning snapshots", "Agreement", "Disagreement"]
+
+
+def main() -> None:
+    workspace = current_workspace()
+    st.title("Compare")
+    st.markdown("Do the methods find the wrong labels, do they agree, and is the influence score worth its cost?")
+    with shown():
+        files, snapshots = listed(workspace)
+    if not files and not snapshots:
+        st.info("There are no scores to compare yet.", icon=":material/compare_arrows:")
+        link("score", "Score a dataset under one or more models")
+        return
+    fingerprint = _dataset(files or snapshots, files)
+    everything = [item for item in files if item.fingerprint == fingerprint]
+    chosen = _methods(everything) if everything else []
+    _draw(chosen, everything, [item for item in snapshots if item.fingerprint == fingerprint])
+
+
+def _dataset(known: Sequence[ScoreFile], files: Sequence[ScoreFile]) -> str:
+    """Draw the choice of dataset if there is more than one fingerprint, and say why others cannot be mixed in."""
+    groups = by_fingerprint(known)
+    if len(groups) == 1:
+        return next(iter(groups))
+    labels = {
+        key: f"{items[0].dataset} · {len(items)} score file{'s' if len(items) > 1 else ''} · {key[:8]}"
+        for key, items in groups.items()
+    }
+    chosen = st.selectbox("Dataset", list(groups), format_func=labels.__getitem__, key="compare_dataset", width=520)
+    others = [item for item in files if item.fingerprint != chosen]
+    if others:
+        names = sorted({plain(item.dataset) for item in others})
+        same = any(item.dataset == groups[chosen][0].dataset for item in others)
+        why = " One of them has the same name, but its labels or images have changed since." if same else ""
+        st.caption(
+            f"{len(others)} more score file{'s' if len(others) > 1 else ''} cannot join in: they score another dataset "
+            f"({', '.join(names)}), so their samples are not the same.{why}"
+        )
+    return chosen
+
+
+def _methods(files: Sequence[ScoreFile]) -> list[ScoreFile]:
+    """Draw the choice of runs and, for each, of its methods."""
+    runs = by_run(files)
+    key = f"compare_runs_{files[0].fingerprint[:12]}"
+    if key in st.session_state:
+        st.session_state[key] = [run for run in st.session_state[key] if run in runs]
+    with st.container(border=True):
+        picked = st.pills(
+            "Runs", list(runs), selection_mode="multi", key=key, persist_state="session",
+            default=None if key in st.session_state else selected_runs(runs),
+        )  # fmt: skip
+        chosen: list[ScoreFile] = []
+        for run in (run for run in runs if run in picked):
+            items = {item.method: item for item in runs[run]}
+            methods = st.pills(
+                _heading(runs[run][0]), list(items), selection_mode="multi", default=default_methods(runs[run]),
+                format_func=lambda key: METHODS[key].title, key=f"compare_methods_{run}", persist_state="session",
+            )  # fmt: skip
+            chosen += [item for method, item in items.items() if method in methods]
+    return chosen
+
+
+def _heading(item: ScoreFile) -> str:
+    from pages.ui.theme import ROLE_TITLES
+
+    return f"**{plain(ROLE_TITLES.get(item.role, item.role))}** · {plain(item.run)}"
+
+
+def _draw(chosen: list[ScoreFile], everything: list[ScoreFile], snapshots: list[ScoreFile]) -> None:
+    """Draw the open tab only."""
+    tabs = dict(zip(TABS, st.tabs(TABS, key="compare_tab", on_change="rerun"), strict=True))
+    for name, tab in tabs.items():
+        if not tab.open:
+            continue
+        with tab, shown(stop=False):
+            if name == "Tuning snapshots":
+                tab_snapshots.draw(snapshots)
+            elif not chosen:
+                st.info("Choose at least one run and one method above.", icon=":material/arrow_upward:")
+            elif name == "Distributions":
+                tab_distributions.draw(chosen)
+            elif name == "Detection":
+                tab_detection.draw(chosen, everything)
+            elif name == "Agreement":
+                tab_agreement.draw(chosen)
+            else:
+                tab_disagreement.draw(chosen)
+
+
+main()

@@ -1,0 +1,26 @@
+"""A chart as every page shows it: plotly with an SVG button, and the numbers behind it as CSV."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+
+def draw(figure: go.Figure, *, name: str, data: pd.DataFrame, alt: str) -> None:
+    """Draw `figure`; `name` is the key and the name of its files, `alt` says in words what it shows."""
+    config = {
+        "displaylogo": False,
+        "toImageButtonOptions": {"format": "svg", "filename": name},
+        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+    }
+    st.plotly_chart(figure, key=f"chart_{name}", config=config, alt=alt)
+    csv_button(data, name=name)
+
+
+def csv_button(data: pd.DataFrame, *, name: str, label: str = "Data as CSV") -> None:
+    """Draw a small button that downloads `data`; the text is made when it is pressed."""
+    st.download_button(
+        label, data=lambda: data.to_csv(index=False).encode(), file_name=f"{name}.csv", mime="text/csv",
+        key=f"csv_{name}", icon=":material/download:", type="tertiary", on_click="ignore",
+    )  # fmt: skip

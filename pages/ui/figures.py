@@ -1,0 +1,230 @@
+"""The charts of the Compare page. Pure: tables in, `go.Figure` out; transparent, so that light and dark both fit."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from pages.ui.theme import BASE, CLEAN, FVM, MISLABELED, NEUTRAL
+
+GROUP_COLOURS = {"clean": CLEAN, "mislabeled": MISLABELED, "all samples": NEUTRAL, "truth unknown": NEUTRAL}
+DASHES = {"loss": "dot", "margin": "dashdot", "el2n": "longdash", "confident": "longdashdot", "standard": "dash"}
+GRID = "rgba(128,128,128,0.22)"
+DIVERGING = [[0.0, MISLABELED], [0.5, "rgba(128,128,128,0.06)"], [1.0, CLEAN]]
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How a method is drawn in every chart: the colour says the model, the dash says the method."""
+
+    colour: str
+    dash: str = "solid"
+    width: float = 2.6
+    group: str = ""
+
+
+def text(value: object) -> str:
+    """Return `value` safe inside plotly's pseudo-HTML.
+
+    >>> text("<a href=x>")
+    '&lt;a href=x&gt;'
+    """
+    return html.escape(str(value), quote=False)
+
+
+def faded(colour: str, alpha: float) -> str:
+    """Return the `#RRGGBB` colour with opacity `alpha`.
+
+    >>> faded("#0072B2", 0.5)
+    'rgba(0,114,178,0.5)'
+    """
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def finish(figure: go.Figure, *, height: int, keyed: bool = True, **layout: Any) -> go.Figure:
+    """Give a figure the look they all share."""
+    figure.update_layout(
+        height=height,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},
+        showlegend=keyed,
+        hoverlabel={"namelength": -1},
+        **layout,
+    )
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=True)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True)
+    return figure
+
+
+def _lines(frame: pd.DataFrame, x: str, y: str, styles: Mapping[str, LineStyle], notes: Mapping[str, str]) -> go.Figure:
+    """Draw one line a `method` of a long table with columns method, x, y."""
+    figure = go.Figure()
+    for label, part in frame.groupby("method", sort=False):
+        style = styles[str(label)]
+        group = {"legendgroup": style.group, "legendgrouptitle_text": text(style.group)} if style.group else {}
+        note = notes.get(str(label), "")
+        figure.add_scatter(
+            x=part[x],
+            y=part[y],
+            mode="lines",
+            name=text(label) + (f" · {text(note)}" if note else ""),
+            line={"color": style.colour, "dash": style.dash, "width": style.width},
+            **group,
+            hovertemplate="%{x:.4~g}, %{y:.4~g}<extra>" + text(label) + "</extra>",
+        )
+    return figure
+
+
+def roc(curves: pd.DataFrame, styles: Mapping[str, LineStyle], auc: Mapping[str, float]) -> go.Figure:
+    """Draw ROC curves from columns method, fpr, tpr (0 to 1); the legend tells each area."""
+    notes = {label: f"{100 * value:.2f}" for label, value in auc.items()}
+    figure = _lines(curves, "fpr", "tpr", styles, notes)
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        name="chance · 50",
+        hoverinfo="skip",
+        line={"color": NEUTRAL, "width": 1, "dash": "2px,4px"},
+    )
+    figure.update_xaxes(title_text="False positive rate (clean samples flagged)", range=[0, 1])
+    figure.update_yaxes(title_text="True positive rate (wrong labels found)", range=[0, 1.005])
+    return finish(figure, height=460, legend_title_text="AUC (%)")
+
+
+def precision_recall(
+    curves: pd.DataFrame, styles: Mapping[str, LineStyle], ap: Mapping[str, float], prevalence: float
+) -> go.Figure:
+    """Draw precision over recall from columns method, recall, precision (0 to 1); `prevalence` is chance."""
+    notes = {label: f"{100 * value:.2f}" for label, value in ap.items()}
+    figure = _lines(curves, "recall", "precision", styles, notes)
+    figure.add_scatter(
+        x=[0, 1],
+        y=[prevalence, prevalence],
+        mode="lines",
+        name=f"chance · {100 * prevalence:.2f}",
+        hoverinfo="skip",
+        line={"color": NEUTRAL, "width": 1, "dash": "2px,4px"},
+    )
+    figure.update_xaxes(title_text="Recall (share of all wrong labels found)", range=[0, 1])
+    figure.update_yaxes(title_text="Precision (share of flagged that are wrong)", range=[0, 1.005])
+    return finish(figure, height=460, legend_title_text="AP (%)")
+
+
+def snapshot_auc(frame: pd.DataFrame) -> go.Figure:
+    """Draw Fig. 3a: AUC (0 to 1) over tuning steps, from columns step, method ("standard" | "influence"), auc."""
+    looks = {
+        "influence": ("Influence at the minimum (ours)", FVM, "solid", "circle"),
+        "standard": ("Standard influence", BASE, "dash", "square"),
+    }
+    figure = go.Figure()
+    for method, (name, colour, dash, symbol) in looks.items():
+        part = frame[frame["method"] == method].sort_values("step")
+        if len(part):
+            figure.add_scatter(
+                x=part["step"],
+                y=100 * part["auc"],
+                mode="lines+markers",
+                name=name,
+                line={"color": colour, "dash": dash, "width": 2.6},
+                marker={"size": 9, "symbol": symbol},
+                hovertemplate="step %{x}: AUC %{y:.2f}%<extra>" + name + "</extra>",
+            )
+    figure.add_hline(
+        y=50,
+        line={"color": NEUTRAL, "width": 1, "dash": "dot"},
+        annotation_text="chance",
+        annotation_position="bottom right",
+    )
+    figure.update_xaxes(title_text="Tuning step")
+    figure.update_yaxes(title_text="ROC AUC (%)")
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+    return finish(figure, height=420, legend=legend)
+
+
+def snapshot_boxes(boxes: pd.DataFrame, *, axis: str, colour: str = CLEAN) -> go.Figure:
+    """Draw Fig. 3b: one box a tuning step from columns step, low, q1, median, q3, high (own unit of the score)."""
+    ordered = boxes.sort_values("step")
+    figure = go.Figure(
+        go.Box(
+            x=[str(step) for step in ordered["step"]],
+            q1=ordered["q1"],
+            median=ordered["median"],
+            q3=ordered["q3"],
+            lowerfence=ordered["low"],
+            upperfence=ordered["high"],
+            name="",
+            fillcolor=faded(colour, 0.28),
+            line={"color": colour, "width": 1.6},
+            boxpoints=False,
+        )
+    )
+    figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title_text="Tuning step", type="category")
+    figure.update_yaxes(title_text=text(axis), exponentformat="power")
+    return finish(figure, height=420, keyed=False)
+
+
+def rank_heatmap(matrix: pd.DataFrame) -> go.Figure:
+    """Draw Spearman's rank correlation between methods (index and columns are their labels), -1 to 1."""
+    labels = [text(label) for label in matrix.index]
+    values = matrix.to_numpy(dtype=float)
+    size = 13 if len(labels) <= 9 else 10
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            x=labels,
+            y=labels,
+            zmin=-1,
+            zmax=1,
+            colorscale=DIVERGING,
+            xgap=2,
+            ygap=2,
+            text=[[f"{value:.2f}".replace("-", "−") for value in row] for row in values],
+            texttemplate="%{text}",
+            textfont={"size": size},
+            colorbar={"title": {"text": "ρ"}, "thickness": 12, "tickvals": [-1, -0.5, 0, 0.5, 1]},
+            hovertemplate="%{y} and %{x}: ρ = %{z:.3f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(tickangle=-40)
+    return finish(figure, height=150 + 40 * max(len(labels), 5), keyed=False)
+
+
+def overlap(frame: pd.DataFrame, *, total: int, k: int | None = None) -> go.Figure:
+    """Draw overlap@k (0 to 1) over k from columns pair, k, overlap; `total` samples give the chance line k / total."""
+    figure = go.Figure()
+    palette = [FVM, "#E69F00", BASE, "#CC79A7", CLEAN, MISLABELED, NEUTRAL]
+    for number, (pair, part) in enumerate(frame.groupby("pair", sort=False)):
+        figure.add_scatter(
+            x=part["k"],
+            y=100 * part["overlap"],
+            mode="lines",
+            name=text(pair),
+            line={"color": palette[number % len(palette)], "width": 2.4, "dash": ["solid", "dash", "dot"][number % 3]},
+            hovertemplate="top %{x:,}: %{y:.1f}%<extra>" + text(pair) + "</extra>",
+        )
+    ks = np.unique(frame["k"])
+    figure.add_scatter(
+        x=ks,
+        y=100 * ks / total,
+        mode="lines",
+        name="chance",
+        hoverinfo="skip",
+        line={"color": NEUTRAL, "width": 1, "dash": "2px,4px"},
+    )
+    if k is not None:
+        figure.add_vline(x=k, line={"color": NEUTRAL, "width": 1}, annotation_text=f"k = {k:,}")
+    figure.update_xaxes(title_text="k (most suspicious samples of each method)", type="log")
+    figure.update_yaxes(title_text="Shared among the top k (%)", range=[0, 101])
+    legend = {"orientation": "h", "x": 0, "y": 1.06, "yanchor": "bottom"}
+    return finish(figure, height=430, legend=legend)

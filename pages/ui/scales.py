@@ -1,0 +1,92 @@
+"""Axes for scores that span many powers of ten, some of them signed: numbers to positions, and readable ticks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def power_of_ten(exponent: int) -> str:
+    """Return 10 to `exponent` as plain text.
+
+    >>> power_of_ten(-3)
+    '10⁻³'
+    """
+    return {0: "1", 1: "10"}.get(exponent, "10" + str(exponent).translate(_SUPERSCRIPT))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A monotonic map from score to axis position.
+
+    `linear`: the score itself. `log`: log10, anything below `threshold` (> 0) is drawn at it.
+    `symlog`: sign(x) log10(1 + |x| / threshold), linear near 0, so that both signs and 0 have a place.
+    """
+
+    kind: str = "linear"
+    threshold: float = 1.0
+
+    def forward(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return positions, same shape as `values`."""
+        x = np.asarray(values, dtype=np.float64)
+        if self.kind == "log":
+            return np.log10(np.maximum(x, self.threshold))
+        if self.kind == "symlog":
+            return np.sign(x) * np.log10(1 + np.abs(x) / self.threshold)
+        return x
+
+    def inverse(self, positions: ArrayLike) -> NDArray[np.float64]:
+        """Return the scores at `positions`."""
+        y = np.asarray(positions, dtype=np.float64)
+        if self.kind == "log":
+            return 10.0**y
+        if self.kind == "symlog":
+            return np.sign(y) * self.threshold * (10.0 ** np.abs(y) - 1)
+        return y
+
+    def ticks(self, low: float, high: float, *, most: int = 7) -> tuple[list[float], list[str]] | None:
+        """Return positions and texts of ticks between positions `low` and `high`, or None to leave them to plotly."""
+        if self.kind == "linear":
+            return None
+        if self.kind == "log":
+            exponents = _thin(int(np.ceil(low - 1e-9)), int(np.floor(high + 1e-9)), most)
+            return [float(e) for e in exponents], [power_of_ten(e) for e in exponents]
+        first = round(np.log10(self.threshold))
+        top = int(np.floor(np.log10(max(abs(self.inverse(low)), abs(self.inverse(high)), self.threshold)) + 1e-9))
+        exponents = _thin(first + 1, max(top, first + 1), max(most // 2, 2))
+        values = [-(10.0**e) for e in reversed(exponents)] + [0.0] + [10.0**e for e in exponents]
+        texts = ["−" + power_of_ten(e) for e in reversed(exponents)] + ["0"] + [power_of_ten(e) for e in exponents]
+        kept = [(float(self.forward(v)), t) for v, t in zip(values, texts, strict=True)]
+        kept = [(position, text) for position, text in kept if low - 1e-9 <= position <= high + 1e-9]
+        return [position for position, _ in kept], [text for _, text in kept]
+
+
+def _thin(first: int, last: int, most: int) -> list[int]:
+    """Return at most about `most` whole numbers from `first` to `last`, evenly spaced."""
+    step = max(1, int(np.ceil((last - first + 1) / most)))
+    return list(range(first, last + 1, step))
+
+
+def fit_scale(values: ArrayLike) -> Scale:
+    """Choose the scale for a sample of scores: linear within a factor of 50, log when >= 0, symlog with both signs.
+
+    The log axis starts at the 0.1% quantile of the positive values, so that a few zeros do not stretch it.
+
+    >>> fit_scale([0.1, 0.5, 1.0]).kind, fit_scale([1e-6, 1.0, 50.0]).kind, fit_scale([-100.0, 0.01, 3.0]).kind
+    ('linear', 'log', 'symlog')
+    """
+    x = np.asarray(values, dtype=np.float64)
+    x = x[np.isfinite(x)]
+    size = np.abs(x[x != 0])
+    if not size.size:
+        return Scale()
+    low, middle, high = np.quantile(size, [0.001, 0.5, 0.999])
+    if (high <= 2.0 and (x.min() < 0 or middle > 0.02)) or high / max(low, 1e-300) < 50:
+        return Scale()
+    if x.min() >= 0:
+        return Scale("log", float(low))
+    return Scale("symlog", float(10.0 ** np.floor(np.log10(middle) - 1)))

@@ -1,0 +1,104 @@
+"""What the Score page asks for, and the jobs it starts from the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from fvm_core.files import slug
+from fvm_core.influence.methods import METHODS
+from fvm_core.models.store import ModelRecord
+from pages.ui.score_sets import ScoreFile
+from pages.ui.theme import ROLE_TITLES
+
+RELABEL: dict[str, str] = {
+    "all": "All classes, exactly",
+    "shortlist": "Only classes that can win (faster, same suggestion)",
+    "none": "No suggestions (fastest)",
+}
+LISSA: dict[str, tuple[str, str]] = {
+    "lissa_depth": ("Depth (steps)", "How many steps the recursion takes"),
+    "lissa_scale": ("Scale", "Divides the Hessian: larger converges more surely and more slowly"),
+    "lissa_damping": ("Damping", "Added to the Hessian's eigenvalues, as a share of the scale"),
+    "lissa_repeats": ("Repeats", "Independent estimates that are averaged"),
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One scoring job to start: `args` are the job's own; `replaces` score files of this run will be written anew."""
+
+    run: str
+    title: str
+    args: dict[str, Any]
+    replaces: int
+
+
+def run_name(model: str, dataset: str, files: Sequence[ScoreFile]) -> str:
+    """Return the folder of a model's scores: the model's name, or with the dataset's when that one holds another's.
+
+    >>> run_name("demo-fvm", "digits", [])
+    'demo-fvm'
+    """
+    others = {item.dataset for item in files if item.run == model} - {dataset}
+    return slug(f"{model}-{dataset}") if others else model
+
+
+def plan(
+    models: Sequence[str],
+    *,
+    dataset: str,
+    validation: str,
+    methods: Sequence[str],
+    settings: Mapping[str, Any],
+    files: Sequence[ScoreFile],
+) -> list[Planned]:
+    """Return one job a model, in the order given; methods are put into the order of METHODS."""
+    planned = []
+    chosen = [key for key in METHODS if key in methods]
+    for model in models:
+        run = run_name(model, dataset, files)
+        args = {
+            "model": model, "dataset": dataset, "validation": validation, "methods": chosen, "run": run,
+            "settings": dict(settings),
+        }  # fmt: skip
+        replaces = sum(item.run == run and item.method in chosen for item in files)
+        planned.append(Planned(run, f"Score {dataset} with {model}", args, replaces))
+    return planned
+
+
+def role_title(record: ModelRecord) -> str:
+    """Return a model as a select box shows it (plain text).
+
+    >>> from fvm_core.models.spec import ModelSpec
+    >>> role_title(ModelRecord("demo-fvm", "fvm", ModelSpec("digits_cnn", 10)))
+    'demo-fvm · FVM (SAM)'
+    """
+    return f"{record.name} · {ROLE_TITLES.get(record.role, record.role)}"
+
+
+def newest_of_each_role(models: Mapping[str, ModelRecord]) -> list[str]:
+    """Return the latest base, VM and FVM model (an imported one stands in for a missing base), in this order."""
+    newest = {record.role: name for name, record in models.items()}
+    if "base" not in newest and "imported" in newest:
+        newest["base"] = newest["imported"]
+    return [newest[role] for role in ("base", "vm", "fvm") if role in newest]
+
+
+def methods_table() -> pd.DataFrame:
+    """Return what each method is: columns Method, Likely mislabeled when, Suggests labels, What it says, Source."""
+    return pd.DataFrame(
+        [
+            {
+                "Method": method.title,
+                "Likely mislabeled": "high score" if method.suspicious > 0 else "low score",
+                "Suggests a label": "yes" if method.relabels else "no",
+                "What the score says": method.explains[:1].upper() + method.explains[1:],
+                "Source": method.source,
+            }
+            for method in METHODS.values()
+        ]
+    )

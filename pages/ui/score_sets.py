@@ -1,0 +1,161 @@
+"""Which score files exist, what to call them, and which may be compared: those of one dataset fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from fvm_core.influence.methods import METHODS
+from fvm_core.influence.store import RunInfo, display_name, list_runs
+from fvm_core.workspace import Workspace
+from pages.ui.figures import DASHES, LineStyle
+from pages.ui.theme import NEUTRAL, role_colour
+
+ROLE_ORDER = ("base", "imported", "vm", "fvm")
+BASELINES = ("loss", "margin", "el2n", "confident")
+SPARE_COLOURS = ("#CC79A7", "#0072B2", "#D55E00", NEUTRAL)
+
+FileKey = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """One method's scores under one model. `modified` (ns) tells a rewritten file from the one in the cache."""
+
+    run: str
+    method: str
+    path: str
+    modified: int
+    label: str
+    provenance: Mapping[str, Any] = field(compare=False, repr=False)
+
+    @property
+    def key(self) -> FileKey:
+        return self.path, self.modified
+
+    @property
+    def role(self) -> str:
+        return str(self.provenance.get("model", {}).get("role", ""))
+
+    @property
+    def model(self) -> str:
+        return str(self.provenance.get("model", {}).get("name", ""))
+
+    @property
+    def model_hash(self) -> str:
+        return str(self.provenance.get("model", {}).get("sha256", ""))
+
+    @property
+    def dataset(self) -> str:
+        return str(self.provenance.get("dataset", {}).get("name", ""))
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.provenance.get("dataset", {}).get("fingerprint", ""))
+
+
+def modified(path: str | Path) -> int:
+    """Return when a file was last written, in ns; 0 when it is gone."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def score_files(workspace: Workspace) -> list[ScoreFile]:
+    """Return every score file: base, VM, FVM, and within a model in the order of METHODS. Labels are unique."""
+    files = [_described(info) for info in list_runs(workspace) if info.method in METHODS]
+    order = list(METHODS)
+    files.sort(key=lambda item: (_rank(item.role), item.run, order.index(item.method)))
+    return unique_labels(files)
+
+
+def _described(info: RunInfo) -> ScoreFile:
+    path = str(info.path)
+    return ScoreFile(info.run, info.method, path, modified(path), display_name(info.provenance), info.provenance)
+
+
+def _rank(role: str) -> int:
+    return ROLE_ORDER.index(role) if role in ROLE_ORDER else len(ROLE_ORDER)
+
+
+def unique_labels(files: Sequence[ScoreFile]) -> list[ScoreFile]:
+    """Add the run's name to labels that two files would share."""
+    seen = [item.label for item in files]
+    return [replace(item, label=f"{item.label} ({item.run})") if seen.count(item.label) > 1 else item for item in files]
+
+
+def by_fingerprint(files: Iterable[ScoreFile]) -> dict[str, list[ScoreFile]]:
+    """Group files by the dataset they score; the group with most files first."""
+    groups: dict[str, list[ScoreFile]] = {}
+    for item in files:
+        groups.setdefault(item.fingerprint, []).append(item)
+    return dict(sorted(groups.items(), key=lambda pair: -len(pair[1])))
+
+
+def by_run(files: Iterable[ScoreFile]) -> dict[str, list[ScoreFile]]:
+    """Group files by run, in their order."""
+    groups: dict[str, list[ScoreFile]] = {}
+    for item in files:
+        groups.setdefault(item.run, []).append(item)
+    return groups
+
+
+def default_methods(files: Sequence[ScoreFile]) -> list[str]:
+    """Return the methods of one run to start with: standard for the base model, influence for the tuned ones, and
+    the plain baselines of the same model; everything there is when none of these exist."""
+    wanted = {"base": ("standard", *BASELINES), "imported": ("standard", *BASELINES)}
+    chosen = [
+        item.method for item in files if item.method in wanted.get(item.role, ("influence", *BASELINES))
+    ]  # fmt: skip
+    return chosen or [item.method for item in files]
+
+
+def line_styles(files: Sequence[ScoreFile]) -> dict[str, LineStyle]:
+    """Give each label a look: colour for the model (a second model of one role gets a spare), dash for the method."""
+    colours: dict[str, str] = {}
+    for run in by_run(files):
+        role = next(item.role for item in files if item.run == run)
+        spare = [colour for colour in SPARE_COLOURS if colour not in colours.values()]
+        colour = role_colour(role)
+        colours[run] = colour if colour not in colours.values() else (spare or [NEUTRAL])[0]
+    return {
+        item.label: LineStyle(
+            colours[item.run], DASHES.get(item.method, "solid"), 1.7 if item.method in BASELINES else 3.0
+        )
+        for item in files
+    }
+
+
+def snapshot_files(workspace: Workspace) -> list[ScoreFile]:
+    """Return the files of scores over tuning snapshots, newest first."""
+    found = [_described(info) for info in list_runs(workspace) if info.method == "snapshots"]
+    return sorted(found, key=lambda item: -item.modified)
+
+
+def selected_runs(runs: Mapping[str, Sequence[ScoreFile]]) -> list[str]:
+    """Return the runs to start with: the newest of each role, in the order base, VM, FVM."""
+    newest: dict[str, str] = {}
+    for run, files in sorted(runs.items(), key=lambda pair: max(item.modified for item in pair[1])):
+        newest[files[0].role] = run
+    return [run for run in runs if run in newest.values()]
+
+
+def workspace_stamp(workspace: Workspace) -> tuple[FileKey, ...]:
+    """Return what changes when any score file does: paths and times below scores/."""
+    return tuple(sorted((str(path), modified(path)) for path in workspace.scores.glob("*/*.parquet")))
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _listed(root: str, stamp: tuple[FileKey, ...]) -> tuple[list[ScoreFile], list[ScoreFile]]:
+    workspace = Workspace(Path(root))
+    return score_files(workspace), snapshot_files(workspace)
+
+
+def listed(workspace: Workspace) -> tuple[list[ScoreFile], list[ScoreFile]]:
+    """Return (score files, snapshot files); the footers are read again only when a file changed."""
+    return _listed(str(workspace.root), workspace_stamp(workspace))

@@ -1,0 +1,132 @@
+"""Compare page, second tab: how well each method finds wrong labels and suggests right ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from pages.ui import chart
+from pages.ui.comparison import Samples, shared_samples, values
+from pages.ui.detection import detection_curves, detection_table
+from pages.ui.figures import precision_recall, roc
+from pages.ui.score_sets import BASELINES, ScoreFile, line_styles
+from pages.ui.text import plain
+from pages.ui.verdict import verdicts
+
+COLUMNS = {
+    "auc": "ROC AUC (%)",
+    "ap": "AP (%)",
+    "precision": "Precision@k (%)",
+    "relabel_all": "Relabel, all (%)",
+    "relabel_wrong": "Relabel, wrong labels (%)",
+    "speed": "Samples/s",
+}
+LOOK = {
+    "beaten": ("orange", ":material/balance:"),
+    "ahead": ("green", ":material/trending_up:"),
+    "level": ("gray", ":material/balance:"),
+    "alone": ("gray", ":material/help:"),
+}
+
+
+def printed(table: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Return the table as Markdown cells: figures in percent with two decimals, the best of each column in bold."""
+    result = pd.DataFrame({"Method": [plain(label) for label in table["label"]]})
+    for key, name in COLUMNS.items():
+        numbers = table[key]
+        best = numbers.max()
+        cells = []
+        for number in numbers:
+            cell = "–" if pd.isna(number) else f"{number:,.0f}" if key == "speed" else f"{number:.2f}"
+            best_here = (
+                key != "speed" and not pd.isna(number) and len(numbers) > 1 and round(number, 2) == round(best, 2)
+            )
+            cells.append(f"**{cell}**" if best_here else cell)
+        result[name.replace("@k", f"@{k:,}")] = cells
+    return result.set_index("Method")
+
+
+def draw(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> None:
+    """Draw the tab; `everything` are all files of the dataset, so that baselines not chosen are still held against."""
+    samples = shared_samples(files)
+    total, wrong = int(samples.known.sum()), int(samples.wrong.sum())
+    if not total or wrong in (0, total):
+        _without_truth(files, samples, total, wrong)
+        return
+    options = sorted({k for k in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000) if k < total} | {wrong})
+    k = st.select_slider(
+        "k: how many of the most suspicious samples are looked at", options, value=wrong, key="detection_k",
+        format_func=lambda k: f"{k:,}" + (" (all wrong labels)" if k == wrong else ""), width=420,
+    )  # fmt: skip
+    table = detection_table(files, k=k)
+    st.table(printed(table, k), border="horizontal")
+    chart.csv_button(table.drop(columns="model"), name="detection")
+    st.caption(
+        f"Over {total:,} samples whose true label is known, {wrong:,} of them mislabeled ({100 * wrong / total:.1f}%). "
+        "Relabel: share of suggested labels that are the true one, over all samples and over the mislabeled ones."
+    )
+    _verdicts(files, everything)
+    curves, recall = detection_curves(files)
+    styles = line_styles(files)
+    left, right = st.columns(2)
+    with left:
+        st.subheader("ROC", anchor=False)
+        figure = roc(curves, styles, dict(zip(table["label"], table["auc"] / 100, strict=True)))
+        chart.draw(figure, name="roc", data=curves, alt="ROC curves of the chosen methods")
+    with right:
+        st.subheader("Precision and recall", anchor=False)
+        figure = precision_recall(
+            recall, styles, dict(zip(table["label"], table["ap"] / 100, strict=True)), wrong / total
+        )
+        chart.draw(figure, name="precision-recall", data=recall, alt="Precision over recall of the chosen methods")
+
+
+def _verdicts(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> None:
+    """Say for each chosen influence score whether a plain baseline of its model does better."""
+    judged = [item for item in files if item.method not in BASELINES]
+    models = {(item.run, item.model_hash) for item in judged}
+    rivals = [item for item in everything if item.method in BASELINES and (item.run, item.model_hash) in models]
+    if not judged:
+        return
+    court = [*judged, *rivals]
+    samples = shared_samples(court)
+    if not samples.wrong.any() or not (samples.known & ~samples.wrong).any():
+        return
+    for kind, sentence in verdicts(detection_table(court, k=1)):
+        colour, icon = LOOK[kind]
+        st.markdown(f":{colour}[{icon}] {plain(sentence, limit=600)}")
+
+
+def _without_truth(files: Sequence[ScoreFile], samples: Samples, total: int, wrong: int) -> None:
+    """Say why there are no figures and show what can be shown: how often labels would be changed."""
+    if not total:
+        reason = "No clean labels are known for this dataset, so AUC, AP and relabel accuracy cannot be computed."
+    else:
+        kind = "mislabeled" if wrong else "clean"
+        reason = f"All {total:,} samples with a known truth are {kind}: there is nothing to tell apart."
+    st.info(
+        f"{reason} What can be seen without the truth: how many labels each method would change, and (in the other "
+        "tabs) where methods agree and disagree. The Review page lets you check the top of the list by eye.",
+        icon=":material/visibility_off:",
+    )
+    rows = []
+    for item in files:
+        suggested = values(files, item, "suggested")
+        changed = (suggested != -1) & (suggested != samples.labels)
+        rows.append(
+            {
+                "Method": item.label,
+                "Samples": len(samples),
+                "Labels it would change": int(changed.sum()) if (suggested != -1).any() else None,
+                "Share (%)": 100 * float(np.mean(changed)) if (suggested != -1).any() else None,
+            }
+        )
+    frame = pd.DataFrame(rows)
+    st.dataframe(
+        frame, hide_index=True, alt="How many labels each method would change",
+        column_config={"Share (%)": st.column_config.NumberColumn(format="%.1f")},
+    )  # fmt: skip
+    chart.csv_button(frame, name="suggested-changes")

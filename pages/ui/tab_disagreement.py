@@ -1,0 +1,162 @@
+"""Compare page, fifth tab: the images on which two methods disagree most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from fvm_core.data.dataset import UNKNOWN, LabeledImages
+from fvm_core.data.images import thumbnail_png
+from fvm_core.data.registry import open_named
+from fvm_core.errors import DataError, FVMError
+from fvm_core.workspace import Workspace, current_workspace
+from pages.ui import chart
+from pages.ui.cards import card, grid
+from pages.ui.comparison import percentiles, shared_samples, values
+from pages.ui.figures import LineStyle
+from pages.ui.score_sets import ScoreFile, line_styles
+from pages.ui.text import message
+
+PER_PAGE = 18
+MOST = 360
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _open(root: str, name: str, fingerprint: str) -> tuple[LabeledImages, pd.Index]:
+    """Return the dataset, kept open between runs of the page, and an index of its ids.
+
+    Raises:
+        DataError: it is gone, cannot be opened, or is no longer what was scored.
+    """
+    dataset = open_named(Workspace(Path(root)), name)
+    if dataset.fingerprint != fingerprint:
+        raise DataError(f"dataset `{name}` has changed since it was scored. Score it again to see its images.")
+    return dataset, pd.Index(dataset.ids)
+
+
+@st.cache_data(show_spinner=False, max_entries=2000)
+def _thumbnail(fingerprint: str, index: int, _dataset: LabeledImages) -> bytes | None:
+    try:
+        return thumbnail_png(_dataset.read(index), side=160)
+    except FVMError:
+        return None
+
+
+def most_apart(
+    first: np.ndarray, second: np.ndarray, direction: str, chosen: np.ndarray, *, most: int = MOST
+) -> np.ndarray:
+    """Return indices of samples by falling rank difference (percentiles `first` - `second`, both (n,)).
+
+    `direction`: "first" more suspicious by the first, "second" by the second, "both" either. `chosen` (n,) bool.
+    """
+    gap = {"first": first - second, "second": second - first, "both": np.abs(first - second)}[direction]
+    order = np.argsort(-gap, kind="stable")
+    return order[chosen[order] & (gap[order] > 0)][:most]
+
+
+def draw(files: Sequence[ScoreFile]) -> None:
+    """Draw the tab for the chosen files."""
+    if len(files) < 2:
+        st.info("Choose a second method above: it takes two to disagree.", icon=":material/add:")
+        return
+    one, two = _pair(files)
+    if one is two:
+        st.info("Choose two different methods.")
+        return
+    samples = shared_samples(files)
+    names = [str(name) for name in one.provenance.get("class_names", ())]
+    columns = st.columns([2, 1.4, 1.6], vertical_alignment="bottom")
+    directions = {"both": "Either way", "first": "First more suspicious", "second": "Second more suspicious"}
+    direction = columns[0].segmented_control(
+        "Direction", list(directions), default="both", required=True, key="disagree_direction",
+        format_func=directions.__getitem__,
+    )  # fmt: skip
+    given = columns[1].selectbox(
+        "Given label", [None, *range(len(names))], key="disagree_class",
+        format_func=lambda k: "All classes" if k is None else names[k],
+    )  # fmt: skip
+    kinds = {"all": "All samples", "wrong": "Mislabeled", "clean": "Clean"}
+    kind = "all"
+    if samples.known.any():
+        kind = columns[2].segmented_control(
+            "Truth", list(kinds), default="all", required=True, key="disagree_truth", format_func=kinds.__getitem__
+        )
+    keep = np.ones(len(samples), bool) if given is None else samples.labels == given
+    if kind != "all":
+        keep &= samples.wrong if kind == "wrong" else samples.known & ~samples.wrong
+    first, second = percentiles(files, one), percentiles(files, two)
+    order = most_apart(first, second, direction or "both", keep)
+    if not len(order):
+        st.info("No sample fits these filters.")
+        return
+    table = _table(files, one, two, order, names)
+    pages = -(-len(order) // PER_PAGE)
+    page = st.pagination(pages, key="disagree_page") if pages > 1 else 1
+    _images(table.iloc[(page - 1) * PER_PAGE : page * PER_PAGE], one, two, line_styles(files))
+    chart.csv_button(table, name="disagreement", label=f"These {len(table):,} samples as CSV")
+
+
+def _pair(files: Sequence[ScoreFile]) -> tuple[ScoreFile, ScoreFile]:
+    labels = [item.label for item in files]
+    influence = max((n for n, item in enumerate(files) if item.method == "influence"), default=len(files) - 1)
+    other = next((n for n, item in enumerate(files) if n != influence and item.method == "standard"), None)
+    if other is None:
+        other = next(n for n in range(len(files)) if n != influence)
+    left, right = st.columns(2)
+    one = left.selectbox(
+        "First method", range(len(labels)), index=influence, format_func=labels.__getitem__, key="disagree_first"
+    )
+    two = right.selectbox(
+        "Second method", range(len(labels)), index=other, format_func=labels.__getitem__, key="disagree_second"
+    )
+    return files[one], files[two]
+
+
+def _table(
+    files: Sequence[ScoreFile], one: ScoreFile, two: ScoreFile, order: np.ndarray, names: Sequence[str]
+) -> pd.DataFrame:
+    """Return the samples in `order`: id, given, truth, suggested (names) and both percentiles."""
+    samples = shared_samples(files)
+
+    def named(labels: np.ndarray) -> list[str]:
+        return [names[k] if 0 <= k < len(names) else "" for k in labels]
+
+    suggested = values(files, one, "suggested")[order]
+    if (suggested == UNKNOWN).all():
+        suggested = values(files, two, "suggested")[order]
+    return pd.DataFrame(
+        {
+            "id": samples.ids[order],
+            "given": named(samples.labels[order]),
+            "suggested": named(suggested),
+            "truth": named(samples.clean[order]),
+            "first": percentiles(files, one)[order],
+            "second": percentiles(files, two)[order],
+        }
+    )
+
+
+def _images(table: pd.DataFrame, one: ScoreFile, two: ScoreFile, styles: Mapping[str, LineStyle]) -> None:
+    """Draw the samples as cards with thumbnails, or as a table when the dataset cannot be opened."""
+    try:
+        dataset, index = _open(str(current_workspace().root), one.dataset, one.fingerprint)
+    except FVMError as error:
+        st.warning(f"The images cannot be shown: {message(error)}", icon=":material/hide_image:")
+        st.dataframe(table, hide_index=True, alt="Samples on which the methods disagree")
+        return
+    looks = [(item.label, styles[item.label].colour) for item in (one, two)]
+    places = index.get_indexer(pd.Index(table["id"]))
+    images = [_thumbnail(one.fingerprint, int(place), dataset) if place >= 0 else None for place in places]
+    deck = [
+        card(
+            image, name=row.id, given=row.given, suggested=row.suggested, truth=row.truth,
+            bars=[(*looks[0], row.first), (*looks[1], row.second)],
+        )
+        for image, row in zip(images, table.itertuples(), strict=True)
+    ]  # fmt: skip
+    st.html(grid(deck))
+    st.caption("Bars: suspicion percentile of the image among all samples, 100 = most suspicious.")

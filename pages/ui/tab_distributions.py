@@ -1,0 +1,157 @@
+"""Compare page, first tab: how each method's scores are spread, clean and mislabeled apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from fvm_core.influence.methods import METHODS
+from pages.ui import chart
+from pages.ui.comparison import Samples, keys_of, percentiles, shared_samples, values
+from pages.ui.distribution import Distribution, distribute
+from pages.ui.figures_spread import histograms, violins
+from pages.ui.scales import Scale, fit_scale
+from pages.ui.score_sets import ScoreFile
+
+MEASURES = {"suspicion": "Suspicion", "score": "Score, own sign", "rank": "Rank among all samples"}
+UNITS = {
+    "influence": "s = gᵀ(F + δ)⁻¹g",
+    "standard": "change of validation loss",
+    "loss": "loss (nats)",
+    "margin": "probability difference",
+    "el2n": "‖softmax − one-hot‖",
+    "confident": "label quality",
+}
+
+
+def axis_title(method: str, measure: str) -> str:
+    """Return the axis of a method's numbers: unit, and which side is suspicious.
+
+    >>> axis_title("loss", "suspicion")
+    'loss (nats) → suspicious'
+    """
+    if measure == "rank":
+        return "suspicion percentile (100 = most)"
+    unit, sign = UNITS.get(method, "score"), METHODS[method].suspicious
+    if measure == "suspicion":
+        return f"{unit if sign > 0 else f'− {unit}'} → suspicious"
+    return f"{unit} → suspicious" if sign > 0 else f"suspicious ← {unit}"
+
+
+def groups_of(samples: Samples) -> dict[str, NDArray[np.bool_]]:
+    """Return the groups to draw apart: clean, mislabeled and (if any) unknown; one group without any truth."""
+    if not samples.known.any():
+        return {"all samples": np.ones(len(samples), bool)}
+    return {
+        "clean": samples.known & ~samples.wrong, "mislabeled": samples.wrong, "truth unknown": ~samples.known,
+    }  # fmt: skip
+
+
+@st.cache_resource(show_spinner=False, max_entries=24)
+def _panels(
+    keys: tuple[tuple[str, int], ...], _files: Sequence[ScoreFile], measure: str, same_axes: bool, linear: bool
+) -> list[Distribution]:
+    samples = shared_samples(_files)
+    groups = groups_of(samples)
+    numbers = [
+        percentiles(_files, item) if measure == "rank" else values(_files, item, measure).astype(float)
+        for item in _files
+    ]
+    scales, limits = _axes([item.method for item in _files], numbers, measure, same_axes, linear)
+    return [
+        distribute(
+            number,
+            groups,
+            title=item.label,
+            axis=axis_title(item.method, measure),
+            scale=scale,
+            limits=limit,
+            bins=50 if measure == "rank" else 60,
+        )
+        for item, number, scale, limit in zip(_files, numbers, scales, limits, strict=True)
+    ]
+
+
+def _axes(
+    methods: Sequence[str], numbers: Sequence[NDArray[np.float64]], measure: str, same_axes: bool, linear: bool
+) -> tuple[list[Scale], list[tuple[float, float]]]:
+    """Return scale and limits of each panel; with `same_axes` those of one method are equal."""
+    if measure == "rank":
+        return [Scale()] * len(methods), [(0.0, 100.0)] * len(methods)
+    scales, limits = [], []
+    for method, number in zip(methods, numbers, strict=True):
+        alike = [other for key, other in zip(methods, numbers, strict=True) if key == method]
+        pool = np.concatenate(alike) if same_axes else number
+        scale = Scale() if linear else fit_scale(pool)
+        finite = pool[np.isfinite(pool)]
+        low, high = np.quantile(scale.forward(finite), [0.0005, 0.9995]) if finite.size else (0.0, 1.0)
+        scales.append(scale)
+        limits.append((float(low), float(high)))
+    return scales, limits
+
+
+def draw(files: Sequence[ScoreFile]) -> None:
+    """Draw the tab for the chosen files."""
+    samples = shared_samples(files)
+    one, two, three, four = st.columns([1.1, 1.9, 1, 1], vertical_alignment="bottom")
+    shape = one.segmented_control(
+        "Shape", ["Histograms", "Violins"], default="Histograms", required=True, key="distribution_shape"
+    )
+    measure = two.segmented_control(
+        "Axis",
+        list(MEASURES),
+        default="suspicion",
+        required=True,
+        key="distribution_measure",
+        format_func=MEASURES.__getitem__,
+    )
+    same_axes = three.toggle(
+        "Shared axes",
+        value=False,
+        key="distribution_same",
+        disabled=measure == "rank",
+        help="The same axis for one method under all models, and the same height for all histograms",
+    )
+    linear = four.toggle(
+        "Linear axis",
+        value=False,
+        key="distribution_linear",
+        disabled=measure == "rank",
+        help="By default the axis is logarithmic where scores span powers of ten",
+    )
+    panels = _panels(keys_of(files), files, measure or "suspicion", same_axes, linear)
+    if shape == "Violins":
+        figure = violins(panels)
+    else:
+        figure = histograms(panels, same_height=same_axes)
+    chart.draw(
+        figure,
+        name=f"distributions-{measure}",
+        data=pd.concat([panel.frame() for panel in panels]),
+        alt=f"{shape} of {MEASURES[measure or 'suspicion']} for {len(panels)} methods",
+    )
+    st.caption(_explain(samples, measure or "suspicion", linear))
+
+
+def _explain(samples: Samples, measure: str, linear: bool) -> str:
+    parts = []
+    if samples.known.any():
+        clean, wrong = int((samples.known & ~samples.wrong).sum()), int(samples.wrong.sum())
+        parts.append(
+            f"{clean:,} clean and {wrong:,} mislabeled samples, each drawn as shares of their own group; dashed lines "
+            "are medians."
+        )
+    else:
+        parts.append("No clean labels are known for this dataset, so all samples are drawn as one group.")
+    if measure == "rank":
+        parts.append("A method that finds every wrong label pushes all of orange to the right of all blue.")
+    elif not linear:
+        parts.append(
+            "Logarithmic where scores span powers of ten (signed scores: linear near 0). The outermost 0.05% on each "
+            "side count into the end bins."
+        )
+    return " ".join(parts)
