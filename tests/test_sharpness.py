@@ -37,7 +37,7 @@ def test_sam_gap_on_a_quadratic() -> None:
     w, a, rho = torch.cat([model.first, model.rest]).detach(), model.a, 0.3
     g = a @ w
     gap = rho * float(g.norm()) + 0.5 * rho**2 * float(g @ a @ g / (g @ g))
-    found = measure_sharpness(model, lambda m: m.loss(), rho=rho, directions=1, seed=0)
+    found = measure_sharpness(model, [lambda m: m.loss()], rho=rho, directions=1, seed=0)
     assert found.sam_gap == pytest.approx(gap, rel=1e-9)
     assert found.loss == pytest.approx(float(0.5 * w @ a @ w), rel=1e-12)
 
@@ -48,7 +48,7 @@ def test_random_sharpness_averages_to_the_trace_on_a_quadratic() -> None:
     with torch.no_grad():
         model.first.zero_()
         model.rest.zero_()
-    found = measure_sharpness(model, lambda m: m.loss(), rho=0.5, directions=4000, seed=1)
+    found = measure_sharpness(model, [lambda m: m.loss()], rho=0.5, directions=4000, seed=1)
     assert found.random == pytest.approx(0.25 * float(model.a.trace()) / 8, rel=0.03)
     assert found.sam_gap == 0.0
 
@@ -62,7 +62,7 @@ def test_random_directions_have_length_rho() -> None:
         lengths.append(float((torch.cat([model.first, model.rest]).detach() - start).norm()))
         return model.loss()
 
-    measure_sharpness(model, loss, rho=0.7, directions=3, seed=0)
+    measure_sharpness(model, [loss], rho=0.7, directions=3, seed=0)
     assert lengths == pytest.approx([0.0, 0.7, 0.7, 0.7, 0.7])
 
 
@@ -75,7 +75,7 @@ def test_measuring_changes_nothing() -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     gradients = [parameter.grad.clone() for parameter in model.parameters()]
     modes, random_state = [module.training for module in model.modules()], torch.get_rng_state()
-    measure_sharpness(model, lambda m: F.cross_entropy(m(x), y), rho=0.1, directions=2, seed=0)
+    measure_sharpness(model, [lambda m: F.cross_entropy(m(x), y)], rho=0.1, directions=2, seed=0)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(torch.equal(g, p.grad) for g, p in zip(gradients, model.parameters(), strict=True))
     assert [module.training for module in model.modules()] == modes
@@ -85,16 +85,28 @@ def test_measuring_changes_nothing() -> None:
 def test_the_same_seed_gives_the_same_directions() -> None:
     model = quadratic()
     first, again, other = (
-        measure_sharpness(model, lambda m: m.loss(), rho=0.1, directions=2, seed=seed) for seed in (5, 5, 6)
+        measure_sharpness(model, [lambda m: m.loss()], rho=0.1, directions=2, seed=seed) for seed in (5, 5, 6)
     )
     assert first == again and first.random != other.random and first.sam_gap == other.sam_gap
 
 
+def test_parts_add_up_to_the_whole() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3)
+    x, y = torch.randn(10, 4), torch.randint(0, 3, (10,))
+    whole = measure_sharpness(model, [lambda m: F.cross_entropy(m(x), y)], rho=0.1, directions=2, seed=0)
+    parts = [lambda m, r=r: F.cross_entropy(m(x[r]), y[r], reduction="sum") / 10 for r in (slice(0, 7), slice(7, 10))]
+    found = measure_sharpness(model, parts, rho=0.1, directions=2, seed=0)
+    assert found.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert found.sam_gap == pytest.approx(whole.sam_gap, rel=1e-4)
+    assert found.random == pytest.approx(whole.random, rel=1e-3, abs=1e-6)
+
+
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"`rho` must be >= 0, got -1"):
-        measure_sharpness(quadratic(), lambda m: m.loss(), rho=-1, directions=1, seed=0)
+        measure_sharpness(quadratic(), [lambda m: m.loss()], rho=-1, directions=1, seed=0)
     with pytest.raises(SettingsError, match=r"`directions` must be >= 1, got 0"):
-        measure_sharpness(quadratic(), lambda m: m.loss(), rho=1, directions=0, seed=0)
+        measure_sharpness(quadratic(), [lambda m: m.loss()], rho=1, directions=0, seed=0)
 
 
 def test_evaluate_equals_one_pass_over_everything() -> None:

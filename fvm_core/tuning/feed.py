@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fvm_core.data.cache import PixelCache
 from fvm_core.data.dataset import LabeledImages
+from fvm_core.data.validation import check_head
 from fvm_core.errors import DataError
 from fvm_core.jobs.context import JobContext, JobStopped
 from fvm_core.models.inputs import random_crop_flip, to_input
@@ -63,11 +64,7 @@ def open_feed(
         DataError: labels beyond the model's head, or no readable image.
         JobStopped: the person stopped while images were being decoded.
     """
-    if dataset.num_classes > spec.num_classes:
-        raise DataError(
-            f"the {what} has {dataset.num_classes} classes, the model's head {spec.num_classes}. "
-            "Choose a model with as many classes, or another dataset."
-        )
+    check_head(dataset, spec.num_classes, what=what)
     cache = PixelCache(dataset, size=spec.image_size, channels=spec.in_channels, folder=workspace.cache)
 
     def report(done: int, total: int) -> None:

@@ -34,6 +34,7 @@ class _Shared:
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self.momentum)
         _require(self.weight_decay >= 0, "weight_decay", ">= 0", self.weight_decay)
         _require(self.precision in PRECISIONS, "precision", f"one of {PRECISIONS}", self.precision)
+        _require(self.seed >= 0, "seed", ">= 0", self.seed)
         _require(self.save_every >= 1, "save_every", ">= 1 step", self.save_every)
 
     def to_json(self) -> dict[str, Any]:
@@ -95,6 +96,9 @@ class TuneSettings(_Shared):
         _require(self.steps >= 1, "steps", ">= 1", self.steps)
         _require(self.snapshots >= 2, "snapshots", ">= 2", self.snapshots)
         _require(self.probe_size >= 1, "probe_size", ">= 1", self.probe_size)
+        _require(self.directions >= 1, "directions", ">= 1", self.directions)
+        for name in ("eval_every", "sharpness_every", "hessian_every"):
+            _require(getattr(self, name) >= 0, name, ">= 0 steps (0 switches it off)", getattr(self, name))
 
 
 TRAIN_PRESETS: dict[str, TrainSettings] = {

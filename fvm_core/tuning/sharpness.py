@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,9 +28,11 @@ class Sharpness:
 
 
 def measure_sharpness(
-    model: nn.Module, loss_function: LossFunction, *, rho: float, directions: int, seed: int
+    model: nn.Module, parts: Sequence[LossFunction], *, rho: float, directions: int, seed: int
 ) -> Sharpness:
-    """Measure the sharpness of `loss_function(model)` at radius `rho` (Foret et al., 2021, Eq. 1) in eval mode.
+    """Measure the sharpness of L = sum of `part(model)` over `parts` at radius `rho` (Foret et al., 2021, Eq. 1).
+
+    The model is put into eval mode. Parts (one a batch, say) are differentiated one after the other, to bound memory.
 
     e = rho g / (||g|| + 1e-12) for the SAM gap; for the other, `directions` Gaussian vectors over all parameters
     scaled to length rho. Costs directions + 3 passes. Weights, buffers, gradients, modes and the global random state
@@ -46,32 +48,36 @@ def measure_sharpness(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     generator = torch.Generator().manual_seed(seed)
     with eval_mode(model), restored([*parameters, *model.buffers()]):
-        base = loss_function(model)
-        gradients = list(torch.autograd.grad(base, parameters))
-        loss = float(base.detach())
+        loss, gradients = 0.0, [torch.zeros_like(parameter) for parameter in parameters]
+        for part in parts:
+            value = part(model)
+            for total, share in zip(gradients, torch.autograd.grad(value, parameters, allow_unused=True), strict=True):
+                if share is not None:
+                    total += share
+            loss += value.item()
         with torch.no_grad():
-            gap = _moved_loss(model, loss_function, parameters, gradients, rho=rho) - loss
+            gap = _moved_loss(model, parts, parameters, gradients, rho=rho) - loss
             rises = []
             for _ in range(directions):
                 direction = [
                     torch.randn(p.shape, generator=generator, dtype=torch.float32).to(p.device, p.dtype)
                     for p in parameters
                 ]
-                rises.append(_moved_loss(model, loss_function, parameters, direction, rho=rho) - loss)
+                rises.append(_moved_loss(model, parts, parameters, direction, rho=rho) - loss)
     return Sharpness(loss=loss, sam_gap=gap, random=sum(rises) / directions)
 
 
 def _moved_loss(
     model: nn.Module,
-    loss_function: LossFunction,
+    parts: Sequence[LossFunction],
     parameters: list[nn.Parameter],
     direction: list[Tensor],
     *,
     rho: float,
 ) -> float:
-    squares = [torch.linalg.vector_norm(part, dtype=torch.float64) for part in direction]
+    squares = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in direction]
     scale = rho / (torch.linalg.vector_norm(torch.stack(squares)) + 1e-12)
     with restored(parameters):
-        for parameter, part in zip(parameters, direction, strict=True):
-            parameter.add_(part * scale.to(parameter.dtype))
-        return float(loss_function(model))
+        for parameter, piece in zip(parameters, direction, strict=True):
+            parameter.add_(piece * scale.to(parameter.dtype))
+        return sum(part(model).item() for part in parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fvm_core.data.registry import open_named
+from fvm_core.data.validation import check_validation
 from fvm_core.jobs.context import JobContext
 from fvm_core.models.build import build_model
 from fvm_core.models.checkpoint import save_weights
@@ -54,14 +54,17 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     validation = open_named(workspace, args["validation"]) if args.get("validation") else None
     spec = ModelSpec.from_json(args["model"])
     spec = replace(spec, class_names=spec.class_names or dataset.class_names)
+    if validation is not None:
+        check_validation(validation, spec.num_classes, class_names=spec.class_names)
     precision = resolve_precision(settings.precision, pick_device())
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         model, convolutional = place(build_model(spec, allow_custom=bool(args.get("allow_custom"))), precision.device)
-        opener = partial(open_feed, spec=spec, workspace=workspace, context=context)
-        opener = partial(opener, device=precision.device, channels_last=convolutional)
-        feed = opener(dataset, what="training set")
-        held_out = opener(validation, what="validation set") if validation is not None else None
+        options: dict[str, Any] = {"device": precision.device, "channels_last": convolutional}
+        feed = open_feed(dataset, spec, workspace, context, what="training set", **options)
+        held_out = None
+        if validation is not None:
+            held_out = open_feed(validation, spec, workspace, context, what="validation set", **options)
         training = Training(context, output, settings, precision, model, feed, held_out)
         identity = digest([settings.to_json(), spec.to_json(), dataset.fingerprint, precision.used])
         run_loop(context, training.loop(identity))

@@ -1,0 +1,160 @@
+"""The `tune` job: to a minimum (VM, SGD) or a flat minimum (FVM, SAM) of the clean validation set's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fvm_core.data.registry import open_named
+from fvm_core.data.validation import check_validation
+from fvm_core.jobs.context import JobContext
+from fvm_core.models.checkpoint import load_model, save_weights
+from fvm_core.models.store import ModelRecord
+from fvm_core.provenance import digest, now
+from fvm_core.tuning.batches import Batches, derived_seed, step_generator
+from fvm_core.tuning.feed import Feed, describe, open_feed
+from fvm_core.tuning.loop import Loop, run_loop
+from fvm_core.tuning.measure import Measurements
+from fvm_core.tuning.output import Output
+from fvm_core.tuning.precision import Precision, pick_device, resolve_precision
+from fvm_core.tuning.sam import sam_step
+from fvm_core.tuning.schedule import cosine
+from fvm_core.tuning.settings import TuneSettings
+from fvm_core.tuning.setup import check_batches, environment, make_optimizer, place
+from fvm_core.workspace import Workspace
+
+
+def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> dict[str, Any]:
+    """Tune `args["model"]` on `args["validation"]` under `args["settings"]`; keep it as `args["name"]`.
+
+    `args["dataset"]` (may be null) names the noisy training set whose loss is watched. Writes train_loss and lr every
+    step, and the measurements of `Measurements` when due. The new model has role `vm` (sgd) or `fvm` (sam) and
+    `settings.snapshots` kept weights. Returns the model's name, final metrics and notes.
+
+    Raises:
+        FVMError: data, settings or name cannot be used, or the loss diverged.
+        JobStopped: the person asked to stop; the job can be resumed.
+    """
+    settings: TuneSettings = TuneSettings.from_json(dict(args["settings"]))
+    output = Output.claim(context, workspace, args["name"])
+    if (finished := output.published()) is not None:
+        return {"model": finished.name, "metrics": dict(finished.metrics), "notes": []}
+    precision = resolve_precision(settings.precision, pick_device())
+    base, parent = load_model(workspace, args["model"], allow_custom=bool(args.get("allow_custom")))
+    validation = open_named(workspace, args["validation"])
+    check_validation(validation, parent.spec.num_classes, class_names=parent.spec.class_names)
+    noisy = open_named(workspace, args["dataset"]) if args.get("dataset") else None
+    with torch.random.fork_rng():
+        model, convolutional = place(base, precision.device)
+        options: dict[str, Any] = {"device": precision.device, "channels_last": convolutional}
+        feed = open_feed(validation, parent.spec, workspace, context, what="validation set", **options)
+        noisy_feed = None
+        if noisy is not None:
+            noisy_feed = open_feed(noisy, parent.spec, workspace, context, what="training set", **options)
+        measurements = Measurements(settings, feed, noisy_feed)
+        tuning = Tuning(context, output, settings, precision, model, feed, measurements)
+        identity = digest([settings.to_json(), parent.sha256, validation.fingerprint, precision.used])
+        run_loop(context, tuning.loop(identity))
+        metrics = measurements.losses(model, live=False)
+    record = ModelRecord(
+        name=output.name,
+        role="fvm" if settings.solver == "sam" else "vm",
+        spec=parent.spec,
+        parent=parent.name,
+        dataset=describe(args["dataset"], noisy) if noisy is not None else parent.dataset,
+        validation=describe(args["validation"], validation),
+        settings={**settings.to_json(), **environment(precision)},
+        snapshots=tuple({"step": step, "file": snapshot_file(step)} for step in snapshot_steps(settings)),
+        metrics=metrics,
+        job=output.job,
+        created=now(),
+    )
+    output.publish(model, record)
+    return {"model": output.name, "metrics": metrics, "notes": [precision.note] if precision.note else []}
+
+
+def snapshot_steps(settings: TuneSettings) -> list[int]:
+    """Return the steps after which weights are kept: evenly spaced, 0 and the last among them.
+
+    >>> snapshot_steps(TuneSettings())
+    [0, 200, 400, 600, 800, 1000]
+    """
+    return sorted({round(step) for step in np.linspace(0, settings.steps, settings.snapshots).tolist()})
+
+
+def snapshot_file(step: int) -> str:
+    """Return the snapshot's path below the model's folder."""
+    return f"snapshots/step_{step:06d}.safetensors"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The moving parts of one tuning."""
+
+    context: JobContext
+    output: Output
+    settings: TuneSettings
+    precision: Precision
+    model: nn.Module
+    feed: Feed
+    measurements: Measurements
+
+    def loop(self, identity: str) -> Loop:
+        """Return the loop over `steps` steps, each on one batch of the validation set.
+
+        Dropout draws the same mask in both passes of SAM, so that they see one loss.
+        """
+        settings = self.settings
+        batches = Batches(len(self.feed), settings.batch_size, settings.seed)
+        check_batches(batches, self.model, "validation set")
+        optimizer = make_optimizer(self.model, settings)
+
+        def step(k: int) -> float:
+            generator = step_generator(settings.seed, k) if settings.augment else None
+            x, y = self.feed.batch(batches.at(k), generator=generator)
+
+            def loss_function() -> Tensor:
+                torch.manual_seed(derived_seed(settings.seed, k))
+                with self.precision.autocast():
+                    return F.cross_entropy(self.model(x), y)
+
+            if settings.solver == "sam":
+                return sam_step(self.model, optimizer, loss_function, rho=settings.rho).item()
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss_function()
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        remedy = f"a lower `lr` than {settings.lr}"
+        if settings.solver == "sam":
+            remedy += f" or a smaller `rho` than {settings.rho}"
+        return Loop(
+            model=self.model,
+            optimizer=optimizer,
+            steps=settings.steps,
+            step=step,
+            lr=lambda k: cosine(k, lr=settings.lr, steps=settings.steps),
+            after=self.after,
+            save_every=settings.save_every,
+            identity=identity,
+            hint=f"Try {remedy}.",
+        )
+
+    def after(self, done: int, loss: float | None) -> None:
+        """Report after `done` steps, measure what is due, keep the weights if a snapshot is due."""
+        steps = self.settings.steps
+        text = f"step {done} of {steps}"
+        self.context.progress(done, steps, text if loss is None else f"{text}, loss {loss:.3f}")
+        values = {} if loss is None else {"train_loss": loss, "lr": cosine(done - 1, lr=self.settings.lr, steps=steps)}
+        values |= self.measurements.at(self.model, done)
+        if done in snapshot_steps(self.settings):
+            save_weights(self.output.path(*snapshot_file(done).split("/")), self.model)
+        if values:
+            self.context.metric(done, **values)
