@@ -1,0 +1,124 @@
+"""How well a score finds wrong labels, how right its suggestions are, and how far two scores agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn import metrics as sk
+
+from fvm_core.errors import DataError
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """ROC (`fpr`, `tpr`) and precision-recall (`recall`, `precision`), each (m,) in [0, 1], thinned for drawing."""
+
+    fpr: NDArray[np.float64]
+    tpr: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    precision: NDArray[np.float64]
+
+
+def _checked(suspicion: Floats, mislabeled: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    score, wrong = np.asarray(suspicion, dtype=np.float64), np.asarray(mislabeled, dtype=bool)
+    if score.shape != wrong.shape or score.ndim != 1:
+        raise DataError(f"`suspicion` and `mislabeled` must be of one length, got {score.shape} and {wrong.shape}.")
+    if not np.isfinite(score).all():
+        raise DataError(f"`suspicion` must be finite, got {int((~np.isfinite(score)).sum())} values that are not.")
+    if wrong.all() or not wrong.any():
+        raise DataError(
+            f"`mislabeled` must hold both kinds for AUC and AP, got {int(wrong.sum())} of {len(wrong)} wrong labels. "
+            "Use a dataset whose clean labels are known and differ somewhere."
+        )
+    return score, wrong
+
+
+def auc_ap(suspicion: Floats, mislabeled: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return (ROC AUC, average precision) in [0, 1] of finding wrong labels; ties count as half in the AUC.
+
+    Raises:
+        DataError: lengths differ, a score is not finite, or only one kind of label is there.
+
+    >>> auc_ap(np.array([0.1, 0.9, 0.4]), np.array([False, True, False]))
+    (1.0, 1.0)
+    """
+    score, wrong = _checked(suspicion, mislabeled)
+    return float(sk.roc_auc_score(wrong, score)), float(sk.average_precision_score(wrong, score))
+
+
+def curves(suspicion: Floats, mislabeled: NDArray[np.bool_], *, points: int = 500) -> Curves:
+    """Return both curves at no more than about `points` places each; first and last are kept.
+
+    Raises:
+        DataError: as `auc_ap`.
+    """
+    score, wrong = _checked(suspicion, mislabeled)
+    fpr, tpr, _ = sk.roc_curve(wrong, score, drop_intermediate=False)
+    precision, recall, _ = sk.precision_recall_curve(wrong, score)
+    roc, recalled = _thin(fpr + tpr, points), _thin(np.arange(len(recall), dtype=np.float64), points)
+    return Curves(fpr[roc], tpr[roc], recall[recalled], precision[recalled])
+
+
+def _thin(position: NDArray[np.float64], points: int) -> NDArray[np.intp]:
+    """Return indices at about evenly spaced positions (ascending), first and last among them."""
+    if len(position) <= points:
+        return np.arange(len(position))
+    wanted = np.linspace(position[0], position[-1], points)
+    return np.unique(
+        np.concatenate([np.searchsorted(position, wanted).clip(0, len(position) - 1), [len(position) - 1]])
+    )
+
+
+def relabel_accuracy(
+    suggested: NDArray[np.integer], clean: NDArray[np.integer], mislabeled: NDArray[np.bool_] | None = None
+) -> float:
+    """Return the share in [0, 1] of suggestions that are the clean label; only over `mislabeled` rows if given.
+
+    NaN when there is no row. A missing suggestion (-1) counts as wrong.
+    """
+    right = np.asarray(suggested) == np.asarray(clean)
+    right = right if mislabeled is None else right[np.asarray(mislabeled, dtype=bool)]
+    return float(right.mean()) if len(right) else float("nan")
+
+
+def rank_correlation(one: Floats, other: Floats) -> float:
+    """Return Spearman's rank correlation in [-1, 1] of two suspicions over the same samples; NaN if one is constant."""
+    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
+    return float(stats.spearmanr(one, other).statistic)
+
+
+def ranks(suspicion: Floats) -> NDArray[np.float64]:
+    """Return (n,) ranks in [0, 1]: 1 = most suspicious, ties share their mean.
+
+    >>> ranks(np.array([3.0, 1.0, 2.0])).tolist()
+    [1.0, 0.0, 0.5]
+    """
+    order = stats.rankdata(suspicion)
+    return (order - 1) / max(1, len(order) - 1)
+
+
+def top(suspicion: Floats, k: int) -> NDArray[np.intp]:
+    """Return the indices of the k most suspicious samples, most suspicious first; ties in the samples' order."""
+    return np.argsort(-np.asarray(suspicion, dtype=np.float64), kind="stable")[:k]
+
+
+def overlap_at_k(one: Floats, other: Floats, k: int) -> float:
+    """Return the share in [0, 1] of samples that are among the `k` most suspicious of both.
+
+    Raises:
+        DataError: `k` outside 1 to n.
+    """
+    if not 1 <= k <= len(one):
+        raise DataError(f"`k` must be between 1 and {len(one)}, got {k}.")
+    return len(np.intersect1d(top(one, k), top(other, k))) / k
+
+
+def disagreement(one: Floats, other: Floats, k: int) -> NDArray[np.intp]:
+    """Return the indices of the `k` samples whose ranks differ most between two suspicions, largest first."""
+    return top(np.abs(ranks(one) - ranks(other)), k)

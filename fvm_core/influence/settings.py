@@ -1,0 +1,63 @@
+"""Settings of scoring. No torch here: pages and the command line read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from fvm_core.errors import SettingsError
+
+RELABEL_MODES = ("all", "shortlist", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings:
+    """`damping`: d in s = sum g^2 / (F + d) (Eq. 21, 25). `relabel`: all classes exactly; only those that can win
+    (`shortlist`, the same suggestion); or none. `limit`: score a random sample of so many rows, drawn by `seed`.
+
+    LiSSA (Eq. 6): `lissa_depth` steps r <- v + (1 - lissa_damping) r - H r / lissa_scale, averaged over
+    `lissa_repeats`; the inverse is that of H + lissa_damping * lissa_scale. `lissa_scale` None: from the Hessian's top
+    eigenvalue, and doubled when the recursion grows.
+    """
+
+    damping: float = 1e-8
+    batch_size: int = 64
+    relabel: str = "shortlist"
+    seed: int = 0
+    limit: int | None = None
+    lissa_depth: int = 200
+    lissa_scale: float | None = None
+    lissa_damping: float = 0.01
+    lissa_repeats: int = 1
+
+    def __post_init__(self) -> None:
+        rules: tuple[tuple[bool, str, str], ...] = (
+            (self.damping >= 0, "damping", ">= 0"),
+            (self.batch_size >= 1, "batch_size", ">= 1"),
+            (self.relabel in RELABEL_MODES, "relabel", f"one of {RELABEL_MODES}"),
+            (self.limit is None or self.limit >= 1, "limit", ">= 1, or none for all"),
+            (self.lissa_depth >= 1, "lissa_depth", ">= 1"),
+            (self.lissa_scale is None or self.lissa_scale > 0, "lissa_scale", "> 0, or none for automatic"),
+            (0 <= self.lissa_damping < 1, "lissa_damping", "in [0, 1)"),
+            (self.lissa_repeats >= 1, "lissa_repeats", ">= 1"),
+        )
+        for holds, name, rule in rules:
+            if not holds:
+                raise SettingsError(f"`{name}` must be {rule}, got {getattr(self, name)!r}.")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ScoreSettings:
+        """Build from a mapping. Raises SettingsError for an unknown key or a value out of range.
+
+        >>> ScoreSettings.from_json({"relabel": "all"}).relabel
+        'all'
+        """
+        known = {item.name for item in fields(cls)}
+        unknown = set(value) - known
+        if unknown:
+            raise SettingsError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}.")
+        return cls(**value)

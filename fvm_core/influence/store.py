@@ -1,0 +1,121 @@
+"""Score files: which there are, what is in them, what they are called. No torch here: pages read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fvm_core.errors import DataError
+from fvm_core.influence.methods import METHODS
+from fvm_core.workspace import Workspace
+
+PROVENANCE = b"fvm_provenance"
+SNAPSHOTS = "snapshots"
+ROLES = {"base": "Base", "vm": "VM", "fvm": "FVM", "imported": "Imported"}
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()), ("row", pa.int64()), ("label", pa.int32()), ("clean_label", pa.int32()),
+        ("score", pa.float64()), ("suspicion", pa.float64()), ("suggested", pa.int32()),
+        ("label_scores", pa.list_(pa.float32())), ("label_exact", pa.list_(pa.bool_())),
+    ]
+)  # fmt: skip
+SNAPSHOT_SCHEMA = pa.schema(
+    [
+        ("step", pa.int64()), ("method", pa.string()), ("id", pa.string()), ("score", pa.float64()),
+        ("suspicion", pa.float64()), ("mislabeled", pa.bool_()),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One score file: scores/RUN/METHOD.parquet; `method` is a key of METHODS, or `snapshots`."""
+
+    run: str
+    method: str
+    path: str
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """`frame`: the columns of SCHEMA (or those asked for), one row a sample in the dataset's order."""
+
+    frame: pd.DataFrame
+    provenance: dict[str, Any]
+
+
+def list_runs(workspace: Workspace) -> list[RunInfo]:
+    """Return every readable score file, by run and method. Files that are not ours are left out."""
+    found = []
+    for path in sorted(workspace.scores.glob("*/*.parquet")):
+        if path.stem not in METHODS and path.stem != SNAPSHOTS:
+            continue
+        try:
+            found.append(RunInfo(path.parent.name, path.stem, str(path), read_provenance(path)))
+        except DataError:
+            continue
+    return found
+
+
+def read_provenance(path: Path | str) -> dict[str, Any]:
+    """Return the provenance from a score file's footer; no row is read.
+
+    Raises:
+        DataError: the file is missing, damaged, or carries none.
+    """
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        value = json.loads(metadata[PROVENANCE])
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"score file `{path}` cannot be read ({error}). Score the dataset again.") from error
+    if not isinstance(value, dict):
+        raise DataError(f"score file `{path}` carries no provenance of ours. Score the dataset again.")
+    return value
+
+
+def read_scores(path: Path | str, columns: Sequence[str] | None = None) -> ScoreTable:
+    """Return a score file, or only some of its columns.
+
+    Raises:
+        DataError: the file is missing or damaged, or lacks a column.
+    """
+    provenance = read_provenance(path)
+    try:
+        table = pq.read_table(path, columns=None if columns is None else list(columns))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"score file `{path}` cannot be read ({error}). Score the dataset again.") from error
+    missing = set(columns or ()) - set(table.column_names)
+    if missing:
+        raise DataError(f"score file `{path}` lacks the columns {sorted(missing)}. Score the dataset again.")
+    return ScoreTable(table.to_pandas(), provenance)
+
+
+def with_provenance(schema: pa.Schema, provenance: Mapping[str, Any]) -> pa.Schema:
+    """Return `schema` with the provenance as its metadata."""
+    return schema.with_metadata({PROVENANCE: json.dumps(dict(provenance), sort_keys=True).encode()})
+
+
+def display_name(provenance: Mapping[str, Any]) -> str:
+    """Return what a person calls these scores: `FVM` and `VM` for the paper's scores, else model and method.
+
+    >>> display_name({"model": {"role": "fvm"}, "method": "influence"})
+    'FVM'
+    >>> display_name({"model": {"role": "base"}, "method": "loss"})
+    'Base · Cross-entropy loss'
+    """
+    model = provenance.get("model", {})
+    role = ROLES.get(str(model.get("role")), str(model.get("name", "Model")))
+    method = str(provenance.get("method"))
+    if method == "influence" and model.get("role") in ("vm", "fvm"):
+        return role
+    if method == SNAPSHOTS:
+        return f"{role} · tuning snapshots"
+    return f"{role} · {METHODS[method].title if method in METHODS else method}"
