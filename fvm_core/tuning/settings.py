@@ -104,7 +104,7 @@ class TuneSettings(_Shared):
 TRAIN_PRESETS: dict[str, TrainSettings] = {
     "paper": TrainSettings(),
     "cpu": TrainSettings(
-        epochs=12, schedule="onecycle", drop_epochs=(), lr=0.2, precision="bf16", checkpoint_epochs=(2, 4, 6, 8, 10, 12)
+        epochs=8, schedule="onecycle", drop_epochs=(), lr=0.2, precision="bf16", checkpoint_epochs=(2, 4, 6, 8)
     ),
     "digits": TrainSettings(
         epochs=30,
