@@ -9,7 +9,6 @@ from typing import Any
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset
 from fvm_core.errors import JobError
-from fvm_core.influence.methods import METHODS
 from fvm_core.jobs.context import JobContext
 from fvm_core.models.store import list_models
 from fvm_core.pipeline import run as run_pipeline
@@ -47,7 +46,6 @@ def arguments(*, train: bool = False) -> dict[str, Any]:
         "dataset": "digits",
         "validation": "digits-validation",
         "tune": {key: value for key, value in TUNE.to_json().items() if key not in ("solver", "rho")},
-        "methods": list(METHODS),
         "score": {"relabel": "all"},
         "snapshot_sample": 600,
     }

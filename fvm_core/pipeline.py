@@ -24,7 +24,8 @@ def plan(args: dict[str, Any], workspace: Workspace) -> list[tuple[str, str, dic
 
     `args` holds `prefix`, `dataset`, `validation` (names in the workspace); `model` and `train` (settings) unless a
     model named `PREFIX-base` exists; `tune` and `score` (settings shared by both solvers and all three models) and
-    optionally `rho`, `methods` and `snapshot_sample` (0 leaves the snapshots out).
+    optionally `rho` and `snapshot_sample` (0 leaves the snapshots out). The base model is scored by every method but
+    ours, which is made for tuned ones.
 
     Raises:
         JobError: neither a base model nor a description of one to train.
@@ -42,9 +43,9 @@ def plan(args: dict[str, Any], workspace: Workspace) -> list[tuple[str, str, dic
         parts.append(
             (f"tune-{role}", "tune", {**data, "model": base, "settings": settings, "name": f"{prefix}-{role}"})
         )
-    methods = args.get("methods", list(METHODS))
     for role in ("base", "vm", "fvm"):
         name = f"{prefix}-{role}"
+        methods = [key for key in METHODS if role != "base" or key != "influence"]
         scoring = {**data, "model": name, "methods": methods, "run": name, "settings": args.get("score", {})}
         parts.append((f"score-{role}", "score", scoring))
     if args.get("snapshot_sample", 2000):
