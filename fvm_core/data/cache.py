@@ -78,6 +78,7 @@ class PixelCache:
         """Decode every image that is missing (with `retry` also those set aside before), reporting (done, n).
 
         Raises:
+            DataError: no image at all is readable.
             StorageError: the disk is or becomes full; what was decoded stays.
         """
         n = len(self.dataset)
@@ -103,6 +104,8 @@ class PixelCache:
                 done += len(chunk)
                 if progress:
                     progress(done, n)
+        if n and not len(self.usable()):
+            raise DataError(f"dataset must have a readable image, but all {n:,} were set aside: {self.set_aside[0]}")
 
     @property
     def set_aside(self) -> dict[int, str]:

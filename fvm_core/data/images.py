@@ -104,14 +104,19 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
         raise DataError(f"image array must be (h, w) or (h, w, 1, 3 or 4), got {array.shape}. Transpose or reshape it.")
     _check_pixels(array.shape[1], array.shape[0])
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype == np.uint16:
         array = _scale_16_bit(array)
     elif array.dtype.kind == "f":
         array = _scale_unit(array)
-    elif array.dtype != np.uint8:
-        raise DataError(f"image array must be uint8, uint16, bool or float in [0, 1], got {array.dtype}. Convert it.")
+    elif array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
+        raise DataError(
+            f"image array must be uint16, bool, float in [0, 1] or integers in [0, 255], got {array.dtype} "
+            "with other values. Convert it."
+        )
+    array = array.astype(np.uint8, copy=False)
     return Image.fromarray(np.ascontiguousarray(array[:, :, 0] if _is_grey(array) and array.ndim == 3 else array))
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 
-import numpy as np
-
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
+from fvm_core.data.ids import check_unique
 from fvm_core.errors import DataError
 
 READERS = {
@@ -32,7 +31,9 @@ def open_dataset(spec: DatasetSpec) -> LabeledImages:
         raise DataError(f"`path` must name the file or folder of a {spec.kind} dataset, got ''. Enter the path.")
     module, function = READERS[spec.kind].split(":")
     dataset: LabeledImages = getattr(importlib.import_module(f"fvm_core.data.{module}"), function)(spec)
-    _check_ids(dataset)
+    if len(dataset) == 0:
+        raise DataError("dataset must have at least one sample, got none. Choose another file or other rows.")
+    check_unique(dataset.ids)
     if spec.corrections:
         from fvm_core.data.corrections import apply_corrections
 
@@ -42,17 +43,3 @@ def open_dataset(spec: DatasetSpec) -> LabeledImages:
 
         dataset = choose_rows(dataset, include=spec.include, exclude=spec.exclude)
     return dataset
-
-
-def _check_ids(dataset: LabeledImages) -> None:
-    if len(dataset) == 0:
-        raise DataError("dataset must have at least one sample, got none. Choose another file or other rows.")
-    order = np.argsort(dataset.ids, kind="stable")
-    ordered = dataset.ids[order]
-    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
-    if len(twice):
-        first, second = sorted(int(row) for row in order[twice[0] : twice[0] + 2])
-        raise DataError(
-            f"ids must be unique, got {str(ordered[twice[0]])!r} in rows {first} and {second} "
-            f"({len(twice):,} repeats in all). Remove the repeats or choose another id column."
-        )

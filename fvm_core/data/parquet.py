@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.identity import file_identity
+from fvm_core.data.ids import row_ids
 from fvm_core.data.labels import encode_labels, parse_class_names
 from fvm_core.errors import DataError
 
@@ -68,7 +68,7 @@ def open_parquet(spec: DatasetSpec) -> LabeledImages:
     if id_column:
         ids = np.array([str(value) for table in tables for value in table[id_column].to_pylist()])
     else:
-        ids = np.concatenate([_row_ids(path.stem, table.num_rows) for path, table in zip(paths, tables, strict=True)])
+        ids = np.concatenate([row_ids(path.stem, table.num_rows) for path, table in zip(paths, tables, strict=True)])
     source = ParquetSource(paths, image)
     return LabeledImages(
         spec, ids, encoded.labels, encoded.names, source, np.arange(n, dtype=np.int64), encoded.clean, encoded.notes
@@ -196,11 +196,6 @@ def _read_columns(path: Path, columns: list[str]) -> pa.Table:
         return file.read(columns=columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"`{path}` cannot be read ({error}). Copy the file anew.") from error
-
-
-def _row_ids(stem: str, n: int) -> NDArray[np.str_]:
-    digits = max(5, len(str(max(n - 1, 0))))
-    return np.array([f"{stem}-{row:0{digits}d}" for row in range(n)])
 
 
 def _is_binary(kind: pa.DataType) -> bool:

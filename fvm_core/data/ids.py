@@ -1,0 +1,57 @@
+"""Stable names of samples: a path, a given column, or file and row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fvm_core.errors import DataError
+
+MAX_ID_MEMORY = 512 * 2**20
+
+
+def row_ids(stem: str, n: int) -> NDArray[np.str_]:
+    """Return (n,) ids made of a file's name and the row.
+
+    >>> row_ids("train", 2).tolist()
+    ['train-00000', 'train-00001']
+    """
+    digits = max(5, len(str(max(n - 1, 0))))
+    return np.array([f"{stem}-{row:0{digits}d}" for row in range(n)], dtype=np.str_)
+
+
+def path_ids(names: pa.Array) -> tuple[NDArray[np.str_], tuple[str, ...]]:
+    """Return ids made of the paths; where fixed-width text would take over 512 MiB, 16 letters of their hash.
+
+    The second part is a note that says so, or nothing.
+    """
+    longest = pc.max(pc.utf8_length(names)).as_py() or 1
+    if len(names) * longest * 4 <= MAX_ID_MEMORY:
+        return np.fromiter(each(names), dtype=f"U{longest}", count=len(names)), ()
+    hashes = (hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in each(names))
+    note = "Paths are long: each id is 16 letters of the BLAKE2b hash of the path."
+    return np.fromiter(hashes, dtype="U16", count=len(names)), (note,)
+
+
+def each(values: pa.Array) -> Iterator[str]:
+    """Yield the strings in pieces, so that no list of all of them exists."""
+    for start in range(0, len(values), 65_536):
+        yield from values.slice(start, 65_536).to_pylist()
+
+
+def check_unique(ids: NDArray[np.str_]) -> None:
+    """Raise DataError when two samples have the same id, naming the first two rows."""
+    order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
+    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(twice):
+        first, second = sorted(int(row) for row in order[twice[0] : twice[0] + 2])
+        raise DataError(
+            f"ids must be unique, got {str(ordered[twice[0]])!r} in rows {first} and {second} "
+            f"({len(twice):,} repeats in all). Remove the repeats or choose another id column."
+        )

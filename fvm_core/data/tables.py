@@ -1,0 +1,47 @@
+"""CSV, TSV and Parquet tables by column: manifests and corrected labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+
+from fvm_core.errors import DataError
+
+
+def table_columns(path: Path | str) -> tuple[str, ...]:
+    """Return the column names of a CSV, TSV or Parquet table. Raises DataError when it is none."""
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".parquet":
+            return tuple(pq.read_schema(path).names)
+        with csv.open_csv(path, read_options=csv.ReadOptions(block_size=1 << 20), parse_options=_parse(path)) as reader:
+            return tuple(reader.schema.names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"`{path}` cannot be read as a table ({error}). It must be .csv, .tsv or .parquet.") from error
+
+
+def read_table(path: Path | str, columns: list[str], *, text: list[str]) -> pa.Table:
+    """Return the named columns; those in `text` as strings. Raises DataError for a damaged table."""
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pq.read_table(path, columns=columns, use_threads=False)
+        convert = csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(text, pa.string()))
+        return csv.read_csv(path, parse_options=_parse(path), convert_options=convert)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"`{path}` cannot be read as a table ({error}). Correct that row or save it anew.") from error
+
+
+def _parse(path: Path) -> csv.ParseOptions:
+    return csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
+
+
+def strings(column: pa.ChunkedArray, what: str) -> pa.Array:
+    """Return a column as one string array. Raises DataError when its type is no text."""
+    try:
+        return pa.concat_arrays([chunk.cast(pa.string()) for chunk in column.chunks])
+    except pa.ArrowException as error:
+        raise DataError(f"`{what}` must hold text ({error}). Choose another column.") from error
