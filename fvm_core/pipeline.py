@@ -66,6 +66,8 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         finished = part.path("result.json")
         if finished.exists():
             results[name] = read_json(finished, what="finished part")
+        elif kind in ("train", "tune") and made_before(arguments, workspace):
+            results[name] = {"model": arguments["name"], "notes": ["made before with the same settings: kept"]}
         else:
             try:
                 results[name] = load_kind(kind)(part, arguments, workspace)
@@ -75,3 +77,13 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         start = end
         part.progress(1, 1, "done")
     return results
+
+
+def made_before(arguments: dict[str, Any], workspace: Workspace) -> bool:
+    """Say whether a model of this name, from the same parent and settings, is in the workspace already."""
+    record = list_models(workspace).get(arguments["name"])
+    if record is None or record.parent != (arguments["model"] if isinstance(arguments["model"], str) else ""):
+        return False
+    kept = {key: list(value) if isinstance(value, tuple) else value for key, value in record.settings.items()}
+    wanted = {k: list(v) if isinstance(v, tuple) else v for k, v in arguments["settings"].items()}
+    return all(kept.get(key) == value for key, value in wanted.items())
