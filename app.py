@@ -6,7 +6,9 @@ import streamlit as st
 
 from pages.ui.links import ROOT, available
 
-st.set_page_config(page_title="FVM Studio", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide")
+st.set_page_config(
+    page_title="FVM Studio", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide", initial_sidebar_state=232
+)
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large", icon_image=str(ROOT / "assets" / "icon.svg"))
 
 st.navigation(

@@ -65,16 +65,15 @@ def demo(workspace: Workspace, latest: JobStatus | None) -> None:
 
 def step_list(workspace: Workspace) -> None:
     st.subheader("The way through")
-    found = progress.find_steps(workspace)
-    for number, (column, step) in enumerate(zip(st.columns(len(found)), found, strict=True), start=1):
-        word, colour, icon = STATES[step.state]
-        with column.container(border=True, height="stretch"):
-            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-                links.link(step.page, f"**{number}. {links.PAGES[step.page].title}**")
-                st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
-            st.markdown(step.does)
-            if step.found:
-                st.caption(step.found)
+    with st.container(border=True, gap="xsmall"):
+        for number, step in enumerate(progress.find_steps(workspace), start=1):
+            word, colour, icon = STATES[step.state]
+            name, does, found, state = st.columns([1.3, 4.4, 2.3, 0.9], vertical_alignment="center")
+            with name:
+                links.link(step.page, f"**{number}\u2002{links.PAGES[step.page].title}**")
+            does.markdown(step.does)
+            found.caption(step.found)
+            state.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
 
 
 def last_sessions(jobs: list[JobStatus]) -> None:

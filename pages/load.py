@@ -1,7 +1,240 @@
-"""Load page."""
+"""Load: the noisy training set, the checkpoint, the clean validation set, and whether the two sets overlap."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
-st.title("Load")
+from fvm_core.data.corrections import with_corrections
+from fvm_core.data.dataset import DatasetSpec
+from fvm_core.data.registry import add_dataset, list_datasets, read_spec
+from fvm_core.data.validation import check_validation
+from fvm_core.files import slug
+from fvm_core.jobs.launch import start_job
+from fvm_core.jobs.status import list_jobs
+from fvm_core.models.store import ModelRecord, list_models
+from fvm_core.workspace import Workspace, current_workspace
+from pages.ui import clean_rows, dataset_form, dataset_list, dataset_view, errors, job_view, links, selection
+from pages.ui.checkpoint_form import checkpoint_form, models_table
+from pages.ui.open_data import open_cached
+from pages.ui.overlap_view import pairs_table, warn_of_overlap
+from pages.ui.text import plain
+from pages.ui.tune_form import free_name
+
+PARTS = {
+    "dataset": "1  Training dataset",
+    "checkpoint": "2  Checkpoint",
+    "validation": "3  Clean validation set",
+    "overlap": "4  Overlap check",
+}
+
+
+def add_form(workspace: Workspace, datasets: dict[str, DatasetSpec], *, role: str) -> None:
+    """Draw the form for a new dataset; `role` is "dataset" or "validation"."""
+    clean = role == "validation"
+    with errors.shown(stop=False):
+        spec = dataset_form.dataset_form(workspace, key=f"add_{role}", clean=clean)
+        wanted = free_name(dataset_form.suggest_name(spec, clean=clean), datasets) if spec else ""
+        name = st.text_input("Name", wanted, key=f"add_{role}_name_{wanted}", max_chars=64, disabled=spec is None)
+        pressed = st.button(
+            "Load", type="primary", icon=":material/download:", key=f"add_{role}_load", disabled=spec is None
+        )
+        if pressed and spec is not None:
+            with st.spinner("Opening the dataset …"):
+                added = add_dataset(workspace, name, spec)
+            selection.remember(role, added)
+            st.session_state[f"look_{role}"] = added
+            st.rerun()
+
+
+def look(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[str, ModelRecord], *, role: str) -> None:
+    """Draw the dataset in use and make the one chosen here the one in use."""
+    name = dataset_list.chooser(
+        workspace, datasets, key=f"look_{role}", label="Dataset in use", current=selection.selected(role)
+    )
+    selection.remember(role, name)
+    with errors.shown(stop=False):
+        dataset = open_cached(workspace, name)
+        dataset_view.figures_row(dataset)
+        dataset_view.notes(dataset)
+        st.plotly_chart(
+            dataset_view.class_chart(dataset), key=f"classes_{role}", config={"displayModeBar": False}
+        )  # fmt: skip
+        broken = dataset_view.sample_images(dataset, key=f"look_{role}")
+        dataset_view.set_aside_table(dataset, broken)
+        spec = models[model].spec if (model := selection.selected("model")) in models else None
+        size, channels = (spec.image_size, spec.in_channels) if spec else (32, 3)
+        dataset_view.check_images(workspace, dataset, size=size, channels=channels, key=f"look_{role}")
+
+
+def dataset_part(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[str, ModelRecord]) -> None:
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.subheader("Add a dataset")
+        add_form(workspace, datasets, role="dataset")
+        if datasets:
+            corrections(workspace, datasets)
+    with right:
+        if datasets:
+            look(workspace, datasets, models, role="dataset")
+        else:
+            st.info("No dataset yet. Describe one on the left, or try the demo.", icon=":material/dataset:")
+            links.link("home", "Try the demo")
+
+
+def corrections(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None:
+    """Draw the form that lays labels exported by the Review page over a dataset."""
+    with (
+        st.expander("Corrected labels from a review", icon=":material/edit_note:", key="corrections"),
+        errors.shown(stop=False),
+    ):
+        name = st.selectbox("Dataset they belong to", list(datasets), key="corrections_dataset")
+        path = dataset_form.place(
+            workspace,
+            "corrections",
+            types=["csv", "parquet"],
+            label="Exported labels",
+            example="/data/corrected.parquet",
+        )
+        new = st.text_input("Name", free_name(f"{name}-corrected", datasets), key=f"corrections_name_{name}")
+        if st.button("Load with these labels", key="corrections_load", disabled=not path):
+            added = add_dataset(workspace, new, with_corrections(read_spec(workspace, name), path))
+            selection.remember("dataset", added)
+            st.session_state["look_dataset"] = added
+            st.rerun()
+
+
+def checkpoint_part(workspace: Workspace, models: dict[str, ModelRecord]) -> None:
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.subheader("Import a checkpoint")
+        with errors.shown(stop=False):
+            name = selection.selected("dataset")
+            names = open_cached(workspace, name).class_names if name in list_datasets(workspace) else ()
+            args = checkpoint_form(workspace, models, class_names=names)
+            if args is not None:
+                args["name"] = slug(args["name"])
+                job = start_job(workspace, "import_model", args, title=f"Import {args['name']}")
+                st.session_state["import_job"] = job
+                selection.remember("model", args["name"])
+                st.rerun()
+    with right:
+        st.subheader("Models in the workspace")
+        imports = [status for status in list_jobs(workspace) if status.kind == "import_model"]
+        mine = next((status for status in imports if status.id == st.session_state.get("import_job")), None)
+        if mine is not None:
+            with st.container(border=True):
+                status = job_view.watch(workspace, mine.id, key="import", steering=mine.active)
+                if status.state == "done" and status.result:
+                    told = "found out from the tensors" if status.result.get("inferred") else "as you chose"
+                    spec = status.result.get("spec", {})
+                    st.markdown(
+                        f"**{plain(spec.get('arch', ''))}**, {told}: {plain(spec.get('num_classes', '?'))} classes, "
+                        f"images of {plain(spec.get('image_size', '?'))} pixels, "
+                        f"{plain(format(status.result.get('parameters') or 0, ','))} parameters."
+                    )
+        if models:
+            models_table(models)
+        else:
+            st.info("No model yet. Import a checkpoint, or train one on the Tune page.", icon=":material/neurology:")
+        links.link("tune", "Tune a model, or train one on the noisy labels")
+
+
+def validation_part(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[str, ModelRecord]) -> None:
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.subheader("Clean validation set")
+        ways = {"own": "A dataset of its own", "rows": "Rows I know are clean"}
+        way = st.segmented_control(
+            "Where it comes from", list(ways), format_func=ways.__getitem__, default="own", required=True,
+            key="validation_way", label_visibility="collapsed", persist_state="session",
+        )  # fmt: skip
+        if way == "own":
+            add_form(workspace, datasets, role="validation")
+        elif not datasets:
+            st.info("Load the training dataset first.", icon=":material/info:")
+        else:
+            rows_form(workspace, datasets)
+    with right:
+        if not datasets:
+            st.info("No dataset yet.", icon=":material/dataset:")
+            return
+        look(workspace, datasets, models, role="validation")
+        with errors.shown(stop=False):
+            model = selection.selected("model")
+            name = selection.selected("validation")
+            if model in models and name in datasets:
+                check_validation(open_cached(workspace, name), models[model].spec.num_classes)
+
+
+def rows_form(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None:
+    """Draw the two ways to say which rows of the training set are clean, and the button that splits them off."""
+    names = list(datasets)
+    start = names.index(current) if (current := selection.selected("dataset")) in names else 0
+    with errors.shown(stop=False):
+        name = st.selectbox("Rows of", names, index=start, key="rows_of")
+        ways = {"mark": "Look at a sample and tick", "ids": "Enter ids"}
+        how = st.radio("How", list(ways), format_func=ways.__getitem__, key="rows_how", horizontal=True)
+        dataset = open_cached(workspace, name)
+        ids = clean_rows.marked_ids(dataset, name=name) if how == "mark" else clean_rows.typed_ids()
+        clean = st.text_input("Name of the clean set", free_name(f"{name}-clean", datasets), key=f"rows_clean_{name}")
+        rest = st.text_input("Name of the others", free_name(f"{name}-rest", datasets), key=f"rows_rest_{name}")
+        if st.button(f"Split off {len(ids):,} clean rows", type="primary", key="rows_split", disabled=not ids):
+            first, second = clean_rows.split_off(workspace, name, ids, clean=clean, rest=rest)
+            for role, made in (("validation", first), ("dataset", second)):
+                selection.remember(role, made)
+                st.session_state[f"look_{role}"] = made
+            st.rerun()
+
+
+def overlap_part(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None:
+    train, held_out = selection.selected("dataset"), selection.selected("validation")
+    if train not in datasets or held_out not in datasets:
+        st.info("Choose a training dataset and a validation set first (parts 1 and 3).", icon=":material/info:")
+        return
+    if train == held_out:
+        st.warning(
+            "The training dataset is also the validation set. Choose two different sets.", icon=":material/warning:"
+        )
+        return
+    with errors.shown(stop=False):
+        st.markdown(f"Images of **{plain(train)}** that are, byte for byte, also in **{plain(held_out)}**:")
+        pairs = warn_of_overlap(workspace, open_cached(workspace, train), open_cached(workspace, held_out))
+        if pairs is None:
+            return
+        if not pairs:
+            st.success("None. The two sets share no image.", icon=":material/check:")
+            links.link("tune", "Tune the checkpoint")
+            return
+        pairs_table(pairs)
+        name = st.text_input("Name", free_name(f"{train}-no-overlap", datasets), key=f"overlap_name_{train}")
+        if st.button("Make a training dataset without them", type="primary", key="overlap_split"):
+            spec = clean_rows.without(read_spec(workspace, train), workspace, (first for first, _ in pairs))
+            added = add_dataset(workspace, name, replace(spec))
+            selection.remember("dataset", added)
+            st.session_state["look_dataset"] = added
+            st.rerun()
+
+
+def main() -> None:
+    workspace = current_workspace()
+    st.title("Load")
+    with errors.shown():
+        datasets, models = list_datasets(workspace), list_models(workspace)
+        job_view.show_error()
+        part = st.segmented_control(
+            "Part", list(PARTS), format_func=PARTS.__getitem__, default="dataset", required=True, key="load_part",
+            label_visibility="collapsed", bind="query-params",
+        )  # fmt: skip
+        if part == "dataset":
+            dataset_part(workspace, datasets, models)
+        elif part == "checkpoint":
+            checkpoint_part(workspace, models)
+        elif part == "validation":
+            validation_part(workspace, datasets, models)
+        else:
+            overlap_part(workspace, datasets)
+
+
+main()

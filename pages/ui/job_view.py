@@ -106,7 +106,7 @@ def _live(workspace: Workspace, job_id: str, key: str) -> None:
         st.rerun()
 
 
-def watch(workspace: Workspace, job_id: str, *, key: str) -> JobStatus:
+def watch(workspace: Workspace, job_id: str, *, key: str, steering: bool = True) -> JobStatus:
     """Draw a job, live while it is active; the page runs again, once, when it ends. Returns how it stood.
 
     Raises:
@@ -117,5 +117,5 @@ def watch(workspace: Workspace, job_id: str, *, key: str) -> JobStatus:
         _live(workspace, job_id, key)
     else:
         show_error()
-        draw(workspace, status, key=key)
+        draw(workspace, status, key=key, steering=steering)
     return status

@@ -54,14 +54,17 @@ def find_overlap(workspace: Workspace, train: LabeledImages, validation: Labeled
     return list(found.pairs)
 
 
-def warn_of_overlap(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> Pairs:
-    """Check (at once for up to 200,000 images, else on a click) and draw what was found. Returns the pairs."""
+def warn_of_overlap(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> Pairs | None:
+    """Check (at once for up to 200,000 images, else on a click) and draw a warning if there are any.
+
+    Returns the pairs, or None when it was not checked yet.
+    """
     pairs = known_overlap(workspace, train, validation)
     if pairs is None:
         size = len(train) + len(validation)
         if size > AT_ONCE and not st.button(f"Look for overlap among {size:,} images", key="check_overlap"):
             st.caption("Images that are in both sets would make the scores look better than they are.")
-            return []
+            return None
         pairs = find_overlap(workspace, train, validation)
     if pairs:
         one = len(pairs) == 1

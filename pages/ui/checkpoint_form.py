@@ -1,0 +1,116 @@
+"""The form that imports a checkpoint, and the table of the models in the workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from fvm_core.models.spec import ARCHITECTURES, NORMALISATIONS
+from fvm_core.models.store import ModelRecord
+from fvm_core.workspace import Workspace
+from pages.ui.dataset_form import place
+from pages.ui.theme import ROLE_TITLES
+from pages.ui.tune_form import free_name
+
+INFER = "find it out from the tensors"
+KEEP = "as the architecture says"
+
+
+def checkpoint_form(
+    workspace: Workspace, taken: Collection[str], *, class_names: tuple[str, ...] = ()
+) -> dict[str, Any] | None:
+    """Draw the form. Returns the arguments of an `import_model` job when its button is pressed, else None.
+
+    `class_names` are those of the dataset in use: they are offered as the names of the model's outputs.
+
+    Raises:
+        DataError: an upload of another type.
+        StorageError: the disk refused the upload.
+    """
+    path = place(
+        workspace, "checkpoint", types=["safetensors", "pt", "pth"], label="Weights: .safetensors, .pt or .pth",
+        example="/data/resnet18.pt",
+    )  # fmt: skip
+    arch = st.selectbox(
+        "Architecture", [INFER, *ARCHITECTURES], key="checkpoint_arch",
+        help="Names and shapes of the tensors tell most architectures. A class of your own comes from the command line "
+        "only: `python -m fvm_core import --arch custom:module:callable`.",
+    )  # fmt: skip
+    spec: dict[str, Any] = {} if arch == INFER else {"arch": arch}
+    with st.expander("Width, classes, input", icon=":material/settings:", key="checkpoint_more"):
+        st.caption("Leave a field empty to take what the weights or the architecture say.")
+        a, b = st.columns(2)
+        spec |= _filled("num_classes", a.number_input("Classes", 2, None, None, key="checkpoint_classes"))
+        spec |= _filled("width", b.number_input("Width", 1, 1024, None, key="checkpoint_width"))
+        spec |= _filled("image_size", a.number_input("Image side in pixels", 8, 1024, None, key="checkpoint_size"))
+        channels = b.selectbox("Colours", [KEEP, "RGB", "grey"], key="checkpoint_channels")
+        spec |= {} if channels == KEEP else {"in_channels": 3 if channels == "RGB" else 1}
+        scaling = st.selectbox(
+            "Normalisation", [KEEP, *NORMALISATIONS], key="checkpoint_norm",
+            help="How pixels were scaled when it was trained. A wrong choice costs accuracy without any error.",
+        )  # fmt: skip
+        if scaling != KEEP:
+            spec |= {"mean": list(NORMALISATIONS[scaling][0]), "std": list(NORMALISATIONS[scaling][1])}
+        if class_names and st.checkbox(
+            "Its outputs are the classes of the dataset in use, in their order", value=False, key="checkpoint_names"
+        ):
+            spec |= {"class_names": list(class_names), "num_classes": spec.get("num_classes", len(class_names))}
+    stem = Path(path).stem if path else ""
+    wanted = free_name(stem if stem and len(stem) != 32 else "imported", taken)
+    name = st.text_input("Name of the model", wanted, key=f"checkpoint_name_{wanted}", max_chars=64)
+    pressed = st.button(
+        "Import checkpoint", type="primary", icon=":material/file_open:", key="import_checkpoint", disabled=not path
+    )
+    return {"upload": path, "name": name, "spec": spec} if pressed else None
+
+
+def models_table(models: Mapping[str, ModelRecord]) -> None:
+    """Draw one row a model: role, architecture, accuracy on its clean validation set, parameters, parent."""
+    frame = pd.DataFrame(
+        {
+            "name": list(models),
+            "role": [ROLE_TITLES.get(record.role, record.role) for record in models.values()],
+            "arch": [architecture(record) for record in models.values()],
+            "accuracy": [_number(record.metrics.get("val_accuracy")) for record in models.values()],
+            "from": [record.parent for record in models.values()],
+            "created": [record.created[:16].replace("T", " ") for record in models.values()],
+        }
+    )
+    st.dataframe(
+        frame,
+        hide_index=True,
+        height=min(40 + 35 * len(frame), 320),
+        column_config={
+            "name": st.column_config.TextColumn("Model"),
+            "role": st.column_config.TextColumn("Role", width="small"),
+            "arch": st.column_config.TextColumn("Architecture"),
+            "accuracy": st.column_config.NumberColumn(
+                "Accuracy", format="percent", help="On its clean validation set; empty for an import not yet tuned."
+            ),
+            "from": st.column_config.TextColumn("Tuned from"),
+            "created": st.column_config.TextColumn("Made (UTC)"),
+        },
+    )
+
+
+def architecture(record: ModelRecord) -> str:
+    """Return the architecture with its width where that matters.
+
+    >>> from fvm_core.models.spec import ModelSpec
+    >>> architecture(ModelRecord("m", "base", ModelSpec("cifar_resnet18", 10, width=16)))
+    'cifar_resnet18, width 16'
+    """
+    spec = record.spec
+    return f"{spec.arch}, width {spec.width}" if spec.arch.startswith("cifar_") else spec.arch
+
+
+def _filled(key: str, value: float | None) -> dict[str, Any]:
+    return {} if value is None else {key: int(value)}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

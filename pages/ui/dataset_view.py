@@ -1,0 +1,158 @@
+"""What a loaded dataset looks like: its size, its classes, some of its images, and what is wrong with it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from fvm_core.data.cache import PixelCache
+from fvm_core.data.dataset import UNKNOWN, LabeledImages
+from fvm_core.data.images import thumbnail_png
+from fvm_core.errors import DataError
+from fvm_core.workspace import Workspace
+from pages.ui.text import plain
+from pages.ui.theme import CLEAN, MISLABELED, NEUTRAL
+
+SHOWN_CLASSES = 20
+SAMPLES = 12
+THUMBNAIL = 96
+
+
+def class_counts(dataset: LabeledImages) -> pd.DataFrame:
+    """Return one row a class: name, count of given labels, and how many of them are wrong (0 without any truth)."""
+    counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
+    mislabeled = dataset.mislabeled()
+    wrong = np.zeros_like(counts)
+    if mislabeled is not None:
+        wrong = np.bincount(dataset.labels[mislabeled], minlength=dataset.num_classes)
+    return pd.DataFrame({"class": list(dataset.class_names), "given": counts, "wrong": wrong})
+
+
+def class_chart(dataset: LabeledImages) -> go.Figure:
+    """Return bars of the given labels by class; where the truth is known the wrong ones are set apart."""
+    table = class_counts(dataset)
+    if len(table) > SHOWN_CLASSES:
+        table = table.sort_values("given", ascending=False).head(SHOWN_CLASSES)
+    names = [_axis_text(name) for name in table["class"]]
+    known = dataset.mislabeled() is not None
+    right = table["given"] - table["wrong"]
+    figure = go.Figure(
+        go.Bar(x=names, y=right, name="right label" if known else "samples", marker_color=CLEAN if known else NEUTRAL)
+    )
+    if known and table["wrong"].any():
+        figure.add_bar(x=names, y=table["wrong"], name="wrong label", marker_color=MISLABELED)
+    figure.update_layout(
+        barmode="stack", height=230, margin={"l": 8, "r": 8, "t": 30, "b": 8}, xaxis_type="category",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=known,
+        yaxis_title="samples",
+    )  # fmt: skip
+    return figure
+
+
+def figures_row(dataset: LabeledImages) -> None:
+    """Draw size, number of classes and, where the truth is known, the share of wrong labels."""
+    a, b, c = st.columns(3)
+    a.metric("Samples", f"{len(dataset):,}", border=True)
+    b.metric("Classes", f"{dataset.num_classes:,}", border=True)
+    mislabeled = dataset.mislabeled()
+    if mislabeled is None:
+        c.metric("Wrong labels", "not known", border=True, help="No column with true labels was given.")
+    else:
+        c.metric(
+            "Wrong labels", f"{mislabeled.mean():.1%}", border=True,
+            help=f"{int(mislabeled.sum()):,} given labels differ from the known true ones.",
+        )  # fmt: skip
+
+
+def sample_images(dataset: LabeledImages, *, key: str) -> dict[int, str]:
+    """Draw 12 random images with their labels. Returns index -> reason for those that cannot be read."""
+    seed = st.session_state.get(f"{key}_seed", 0)
+    chosen = np.random.default_rng(seed).choice(len(dataset), size=min(SAMPLES, len(dataset)), replace=False)
+    broken: dict[int, str] = {}
+    columns = st.columns(6)
+    for place, index in enumerate(chosen.tolist()):
+        with columns[place % 6]:
+            try:
+                st.image(_png(dataset, index), caption=_caption(dataset, index), width=THUMBNAIL)
+            except DataError as error:
+                broken[index] = str(error)
+                st.caption(f"unreadable: {plain(dataset.ids[index], limit=40)}")
+    if len(dataset) > SAMPLES:
+        st.button(
+            "Other images", icon=":material/shuffle:", key=f"{key}_other", on_click=_reseed, args=(f"{key}_seed",)
+        )
+    return broken
+
+
+def check_images(workspace: Workspace, dataset: LabeledImages, *, size: int, channels: int, key: str) -> None:
+    """Draw the button that decodes every image once, and the list of those set aside."""
+    cache = PixelCache(dataset, size=size, channels=channels, folder=workspace.cache)
+    pressed = st.button(
+        "Check every image", icon=":material/image_search:", key=f"{key}_check",
+        help=f"Decodes all of them to {size} x {size} pixels, as the tuning will, and keeps the result.",
+    )  # fmt: skip
+    if pressed:
+        bar = st.progress(0.0, text="Decoding …")
+        cache.fill(lambda done, total: _report(bar, done, total))
+        bar.empty()
+        if not cache.set_aside:
+            st.success(f"All {len(dataset):,} images can be read.", icon=":material/check:")
+    set_aside_table(dataset, cache.set_aside)
+
+
+def set_aside_table(dataset: LabeledImages, broken: dict[int, str]) -> None:
+    """Draw the images that cannot be read, with the reason; nothing when there is none."""
+    if not broken:
+        return
+    st.warning(
+        f"{len(broken):,} image{' is' if len(broken) == 1 else 's are'} unreadable and set aside: the others are used.",
+        icon=":material/broken_image:",
+    )
+    rows = sorted(broken.items())[:1000]
+    frame = pd.DataFrame({"id": [str(dataset.ids[index]) for index, _ in rows], "reason": [text for _, text in rows]})
+    st.dataframe(frame, hide_index=True, height=min(40 + 35 * len(frame), 220))
+
+
+def notes(dataset: LabeledImages) -> None:
+    """Draw what the reader wants the person to know."""
+    for note in dataset.notes:
+        st.caption(f":material/info: {plain(note)}")
+
+
+def data_uri(dataset: LabeledImages, index: int, *, side: int = 64) -> str:
+    """Return a thumbnail as a data URI, or "" for an unreadable image."""
+    try:
+        png = thumbnail_png(dataset.read(index), side=side)
+    except DataError:
+        return ""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _png(dataset: LabeledImages, index: int) -> bytes:
+    return thumbnail_png(dataset.read(index), side=THUMBNAIL)
+
+
+def _caption(dataset: LabeledImages, index: int) -> str:
+    given = plain(dataset.class_names[int(dataset.labels[index])], limit=24)
+    if dataset.clean_labels is None or dataset.clean_labels[index] in (UNKNOWN, dataset.labels[index]):
+        return given
+    return f"~~{given}~~ {plain(dataset.class_names[int(dataset.clean_labels[index])], limit=24)}"
+
+
+def _axis_text(name: str) -> str:
+    """Plotly reads a little HTML in labels: take its marks away, and shorten."""
+    short = name if len(name) <= 16 else name[:15] + "…"
+    return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _reseed(key: str) -> None:
+    st.session_state[key] = st.session_state.get(key, 0) + 1
+
+
+def _report(bar: Any, done: int, total: int) -> None:
+    bar.progress(done / max(total, 1), text=f"Decoding: {done:,} of {total:,}")

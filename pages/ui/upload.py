@@ -1,0 +1,44 @@
+"""Files from the browser, kept in the workspace under names of ours: the person's name for a file is never trusted."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from fvm_core.errors import DataError
+from fvm_core.files import atomic_write
+from fvm_core.workspace import Workspace
+
+SUFFIXES = (".npz", ".parquet", ".csv", ".tsv", ".txt", ".safetensors", ".pt", ".pth")
+PIECE = 1 << 22
+
+
+def keep_upload(workspace: Workspace, upload: Any) -> Path:
+    """Write an uploaded file to `uploads/HASH.SUFFIX` (once) and return that path.
+
+    Raises:
+        DataError: the suffix is not one of SUFFIXES.
+        StorageError: the disk refused.
+    """
+    suffix = Path(str(upload.name)).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(f"`upload` must be one of {', '.join(SUFFIXES)}, got {suffix or 'a file without suffix'!r}.")
+    view = memoryview(upload.getbuffer())
+    digest = hashlib.sha256(view).hexdigest()
+    path = workspace.uploads / f"{digest[:32]}{suffix}"
+    if not path.exists() or path.stat().st_size != len(view):
+        with atomic_write(path) as file:
+            for start in range(0, len(view), PIECE):
+                file.write(view[start : start + PIECE])
+    return path
+
+
+def keep_text(workspace: Workspace, text: str, *, prefix: str) -> Path:
+    """Write a short text to `uploads/PREFIX-HASH.txt` (once) and return that path. Raises StorageError."""
+    data = text.encode()
+    path = workspace.uploads / f"{prefix}-{hashlib.sha256(data).hexdigest()[:24]}.txt"
+    if not path.exists():
+        with atomic_write(path) as file:
+            file.write(data)
+    return path
