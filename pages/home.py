@@ -41,7 +41,7 @@ def demo(workspace: Workspace, latest: JobStatus | None) -> None:
     with st.container(border=True):
         text, button = st.columns([3, 1], vertical_alignment="center")
         text.markdown(
-            "**No data at hand?** 1,500 handwritten digits with planted label noise come with the app. "
+            "**No data at hand?** 1,300 handwritten digits with planted label noise come with the app. "
             "Tuning, scoring and relabeling them takes under a minute on two cores."
         )
         if latest is None or not latest.active:
@@ -68,7 +68,7 @@ def step_list(workspace: Workspace) -> None:
     with st.container(border=True, gap="xsmall"):
         for number, step in enumerate(progress.find_steps(workspace), start=1):
             word, colour, icon = STATES[step.state]
-            name, does, found, state = st.columns([1.3, 4.4, 2.3, 0.9], vertical_alignment="center")
+            name, does, found, state = st.columns([1.3, 5.2, 2, 0.9], vertical_alignment="center")
             with name:
                 links.link(step.page, f"**{number}\u2002{links.PAGES[step.page].title}**")
             does.markdown(step.does)

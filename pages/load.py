@@ -51,7 +51,7 @@ def add_form(workspace: Workspace, datasets: dict[str, DatasetSpec], *, role: st
 def look(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[str, ModelRecord], *, role: str) -> None:
     """Draw the dataset in use and make the one chosen here the one in use."""
     name = dataset_list.chooser(
-        workspace, datasets, key=f"look_{role}", label="Dataset in use", current=selection.selected(role)
+        workspace, datasets, key=f"look_{role}", label="Dataset in use", current=selection.propose(role, list(datasets))
     )
     selection.remember(role, name)
     with errors.shown(stop=False):
@@ -62,10 +62,9 @@ def look(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[st
             dataset_view.class_chart(dataset), key=f"classes_{role}", config={"displayModeBar": False}
         )  # fmt: skip
         broken = dataset_view.sample_images(dataset, key=f"look_{role}")
-        dataset_view.set_aside_table(dataset, broken)
         spec = models[model].spec if (model := selection.selected("model")) in models else None
         size, channels = (spec.image_size, spec.in_channels) if spec else (32, 3)
-        dataset_view.check_images(workspace, dataset, size=size, channels=channels, key=f"look_{role}")
+        dataset_view.check_images(workspace, dataset, broken, size=size, channels=channels, key=f"look_{role}")
 
 
 def dataset_part(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[str, ModelRecord]) -> None:

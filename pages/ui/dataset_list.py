@@ -39,7 +39,7 @@ def forget(workspace: Workspace, name: str) -> None:
 
 def deletion(workspace: Workspace, name: str) -> None:
     """Draw the button that asks, then forgets."""
-    with st.popover("Delete", icon=":material/delete:", key=f"delete_dataset_{name}", width="stretch"):
+    with st.popover(":material/delete:", key=f"delete_dataset_{name}", help="Delete this dataset"):
         st.markdown(f"Takes **{plain(name)}** off the list. Its files, and scores made from it, stay.")
         st.button(
             "Delete this dataset",
@@ -55,7 +55,7 @@ def chooser(
 ) -> str:
     """Draw the select box with the delete button beside it. Returns the name to look at."""
     names = list(datasets)
-    a, b = st.columns([4, 1], vertical_alignment="bottom")
+    a, b = st.columns([6, 1], vertical_alignment="bottom")
     if st.session_state.get(key) not in names:
         st.session_state[key] = current if current in names else names[0]
     with a:

@@ -20,7 +20,6 @@ from pages.ui.theme import CLEAN, MISLABELED, NEUTRAL
 
 SHOWN_CLASSES = 20
 SAMPLES = 12
-THUMBNAIL = 96
 
 
 def class_counts(dataset: LabeledImages) -> pd.DataFrame:
@@ -74,35 +73,39 @@ def sample_images(dataset: LabeledImages, *, key: str) -> dict[int, str]:
     seed = st.session_state.get(f"{key}_seed", 0)
     chosen = np.random.default_rng(seed).choice(len(dataset), size=min(SAMPLES, len(dataset)), replace=False)
     broken: dict[int, str] = {}
-    columns = st.columns(6)
-    for place, index in enumerate(chosen.tolist()):
-        with columns[place % 6]:
+    with st.container(horizontal=True, gap="small"):
+        for index in chosen.tolist():
             try:
-                st.image(_png(dataset, index), caption=_caption(dataset, index), width=THUMBNAIL)
+                st.image(thumbnail_png(dataset.read(index), side=96), caption=_caption(dataset, index), width=82)
             except DataError as error:
                 broken[index] = str(error)
-                st.caption(f"unreadable: {plain(dataset.ids[index], limit=40)}")
-    if len(dataset) > SAMPLES:
-        st.button(
-            "Other images", icon=":material/shuffle:", key=f"{key}_other", on_click=_reseed, args=(f"{key}_seed",)
-        )
+                st.caption("unreadable", width=82, help=plain(dataset.ids[index]))
     return broken
 
 
-def check_images(workspace: Workspace, dataset: LabeledImages, *, size: int, channels: int, key: str) -> None:
-    """Draw the button that decodes every image once, and the list of those set aside."""
+def check_images(
+    workspace: Workspace, dataset: LabeledImages, broken: dict[int, str], *, size: int, channels: int, key: str
+) -> None:
+    """Draw the buttons for other samples and for a check that decodes every image once, and the images set aside.
+
+    `broken` are those that the page found unreadable before.
+    """
     cache = PixelCache(dataset, size=size, channels=channels, folder=workspace.cache)
-    pressed = st.button(
-        "Check every image", icon=":material/image_search:", key=f"{key}_check",
-        help=f"Decodes all of them to {size} x {size} pixels, as the tuning will, and keeps the result.",
-    )  # fmt: skip
+    again = f"{key}_seed"
+    with st.container(horizontal=True):
+        if len(dataset) > SAMPLES:
+            st.button("Other images", icon=":material/shuffle:", key=f"{key}_other", on_click=_reseed, args=(again,))
+        pressed = st.button(
+            "Check every image", icon=":material/image_search:", key=f"{key}_check",
+            help=f"Decodes all of them to {size} x {size} pixels, as the tuning will, and keeps the result.",
+        )  # fmt: skip
     if pressed:
         bar = st.progress(0.0, text="Decoding …")
         cache.fill(lambda done, total: _report(bar, done, total))
         bar.empty()
         if not cache.set_aside:
             st.success(f"All {len(dataset):,} images can be read.", icon=":material/check:")
-    set_aside_table(dataset, cache.set_aside)
+    set_aside_table(dataset, {**broken, **cache.set_aside})
 
 
 def set_aside_table(dataset: LabeledImages, broken: dict[int, str]) -> None:
@@ -131,10 +134,6 @@ def data_uri(dataset: LabeledImages, index: int, *, side: int = 64) -> str:
     except DataError:
         return ""
     return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _png(dataset: LabeledImages, index: int) -> bytes:
-    return thumbnail_png(dataset.read(index), side=THUMBNAIL)
 
 
 def _caption(dataset: LabeledImages, index: int) -> str:

@@ -33,6 +33,19 @@ def remember(key: str, name: str | None) -> None:
     st.session_state[key] = name
 
 
+def propose(key: str, names: Sequence[str], prefer: Callable[[str], bool] | None = None) -> str | None:
+    """Return the name in use under `key` if it is among `names`, else one that `prefer` accepts, else the first.
+
+    Without `prefer`, a name that sounds right for `key`; None if there are no names.
+    """
+    current = selected(key)
+    if current in names:
+        return current
+    if prefer is None and key in ("dataset", "validation"):
+        prefer = held_out if key == "validation" else (lambda name: not held_out(name))
+    return next((name for name in names if prefer is not None and prefer(name)), names[0] if names else None)
+
+
 def choose(
     key: str,
     names: Sequence[str],
@@ -49,16 +62,11 @@ def choose(
     (by default one that sounds right for `key`), else at the first. `optional` is the text for "none of them"; without
     it one is always chosen (None if no names).
     """
-    if prefer is None and key in ("dataset", "validation"):
-        prefer = (lambda name: held_out(name)) if key == "validation" else (lambda name: not held_out(name))
     options: list[str | None] = [*([None] if optional else []), *names]
     if not options:
         return None
-    current = selected(key)
-    if current not in names:
-        wanted = next((name for name in names if prefer is not None and prefer(name)), None)
-        current = wanted if wanted is not None else options[0]
-    st.session_state[key] = current
+    if not (optional and st.session_state.get(key, "") is None):
+        st.session_state[key] = propose(key, names, prefer)
     value = st.selectbox(
         label,
         options,
