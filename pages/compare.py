@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from fvm_core.influence.methods import METHODS
 from fvm_core.workspace import current_workspace
 from pages.ui import tab_agreement, tab_detection, tab_disagreement, tab_distributions, tab_snapshots
 from pages.ui.errors import shown
 from pages.ui.links import link
-from pages.ui.score_sets import ScoreFile, by_fingerprint, by_run, default_methods, listed, selected_runs
+from pages.ui.score_sets import (
+    SHORT,
+    ScoreFile,
+    by_fingerprint,
+    by_run,
+    default_methods,
+    listed,
+    selected_runs,
+    unique_labels,
+)
 from pages.ui.text import plain
+from pages.ui.theme import ROLE_TITLES
 
 TABS = ["Distributions", "Detection", "Tuning snapshots", "Agreement", "Disagreement"]
 
@@ -28,7 +37,7 @@ def main() -> None:
         link("score", "Score a dataset under one or more models")
         return
     fingerprint = _dataset(files or snapshots, files)
-    everything = [item for item in files if item.fingerprint == fingerprint]
+    everything = unique_labels([item for item in files if item.fingerprint == fingerprint])
     chosen = _methods(everything) if everything else []
     _draw(chosen, everything, [item for item in snapshots if item.fingerprint == fingerprint])
 
@@ -62,24 +71,31 @@ def _methods(files: Sequence[ScoreFile]) -> list[ScoreFile]:
     if key in st.session_state:
         st.session_state[key] = [run for run in st.session_state[key] if run in runs]
     with st.container(border=True):
-        picked = st.pills(
-            "Runs", list(runs), selection_mode="multi", key=key, persist_state="session",
-            default=None if key in st.session_state else selected_runs(runs),
+        picked = _row(
+            "**Runs**", list(runs), key=key, default=selected_runs(runs), titles={run: plain(run) for run in runs}
         )  # fmt: skip
         chosen: list[ScoreFile] = []
         for run in (run for run in runs if run in picked):
             items = {item.method: item for item in runs[run]}
-            methods = st.pills(
-                _heading(runs[run][0]), list(items), selection_mode="multi", default=default_methods(runs[run]),
-                format_func=lambda key: METHODS[key].title, key=f"compare_methods_{run}", persist_state="session",
+            methods = _row(
+                _heading(runs[run][0]), list(items), key=f"compare_methods_{run}", default=default_methods(runs[run]),
+                titles=SHORT,
             )  # fmt: skip
             chosen += [item for method, item in items.items() if method in methods]
     return chosen
 
 
-def _heading(item: ScoreFile) -> str:
-    from pages.ui.theme import ROLE_TITLES
+def _row(heading: str, options: list[str], *, key: str, default: list[str], titles: Mapping[str, str]) -> list[str]:
+    """Draw a heading and, beside it, the options as pills; returns those picked."""
+    left, right = st.columns([1, 3.2], vertical_alignment="center")
+    left.markdown(heading)
+    return right.pills(
+        heading, options, selection_mode="multi", key=key, default=None if key in st.session_state else default,
+        format_func=lambda option: titles[option], label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
 
+
+def _heading(item: ScoreFile) -> str:
     return f"**{plain(ROLE_TITLES.get(item.role, item.role))}** · {plain(item.run)}"
 
 

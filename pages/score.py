@@ -84,7 +84,7 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
             st.caption("Choose at least one model and one method.")
             st.button("Score", type="primary", disabled=True, key="score_start", icon=":material/play_arrow:")
             return
-        assert dataset is not None and validation is not None  # noqa: S101  (both boxes hold a name: datasets exist)
+        assert dataset is not None and validation is not None
         planned = plan(
             chosen, dataset=dataset, validation=validation, methods=methods, settings=settings, files=files
         )  # fmt: skip

@@ -19,7 +19,7 @@ STYLE = """<style>
   overflow: hidden;}
 .fvm-card .bar i {position: absolute; inset: 0 auto 0 0; display: block;}
 .fvm-card .row {display: flex; justify-content: space-between; gap: 0.4rem; margin-top: 0.3rem;}
-.fvm-card .row b {font-variant-numeric: tabular-nums;}
+.fvm-card .row b {font-variant-numeric: tabular-nums; white-space: nowrap;}
 </style>"""
 
 
@@ -41,14 +41,18 @@ def card(
         picture = f'<img src="data:image/png;base64,{data}" alt="{shown}" title="{shown}">'
     arrow = f" → {html.escape(suggested)}" if suggested and suggested != given else ""
     note = f"true label: {html.escape(truth)}" if truth else ""
-    rows = "".join(
-        f'<div class="row"><span>{html.escape(label)}</span><b>{value:.1f}</b></div>'
-        f'<div class="bar"><i style="width:{min(max(value, 0.0), 100.0):.1f}%;background:{html.escape(colour)}"></i></div>'
-        for label, colour, value in bars
-    )
+    rows = "".join(_bar(*bar) for bar in bars)
     return (
         f'<div class="fvm-card">{picture}<div class="labels">{html.escape(given)}{arrow}</div>'
         f'<div class="truth">{note}</div>{rows}</div>'
+    )
+
+
+def _bar(label: str, colour: str, value: float) -> str:
+    width = min(max(value, 0.0), 100.0)
+    return (
+        f'<div class="row"><span>{html.escape(label)}</span><b>{value:.1f}</b></div>'
+        f'<div class="bar"><i style="width:{width:.1f}%;background:{html.escape(colour)}"></i></div>'
     )
 
 

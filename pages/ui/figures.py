@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from pages.ui.theme import BASE, CLEAN, FVM, MISLABELED, NEUTRAL
 
@@ -64,59 +65,40 @@ def finish(figure: go.Figure, *, height: int, keyed: bool = True, **layout: Any)
     return figure
 
 
-def _lines(frame: pd.DataFrame, x: str, y: str, styles: Mapping[str, LineStyle], notes: Mapping[str, str]) -> go.Figure:
-    """Draw one line a `method` of a long table with columns method, x, y."""
-    figure = go.Figure()
-    for label, part in frame.groupby("method", sort=False):
-        style = styles[str(label)]
-        group = {"legendgroup": style.group, "legendgrouptitle_text": text(style.group)} if style.group else {}
-        note = notes.get(str(label), "")
+def _named(style: LineStyle) -> dict[str, Any]:
+    return {"line": {"color": style.colour, "dash": style.dash, "width": style.width}, "mode": "lines"}
+
+
+CHANCE = {"color": NEUTRAL, "width": 1, "dash": "2px,4px"}
+
+
+def detection(roc: pd.DataFrame, recall: pd.DataFrame, styles: Mapping[str, LineStyle], prevalence: float) -> go.Figure:
+    """Draw ROC and precision-recall curves side by side with one legend; a click on it hides a method in both.
+
+    `roc` has columns method, fpr, tpr and `recall` method, recall, precision, all 0 to 1; `prevalence` is the share of
+    wrong labels, the precision of chance.
+    """
+    figure = make_subplots(
+        rows=1, cols=2, horizontal_spacing=0.1, subplot_titles=["<b>ROC</b>", "<b>Precision-recall</b>"]
+    )
+    for column, frame, x, y in ((1, roc, "fpr", "tpr"), (2, recall, "recall", "precision")):
+        for label, part in frame.groupby("method", sort=False):
+            name = text(label)
+            figure.add_scatter(
+                x=part[x], y=part[y], name=name, legendgroup=name, showlegend=column == 1, row=1, col=column,
+                hovertemplate="%{x:.3f}, %{y:.3f}<extra>" + name + "</extra>", **_named(styles[str(label)]),
+            )  # fmt: skip
         figure.add_scatter(
-            x=part[x],
-            y=part[y],
-            mode="lines",
-            name=text(label) + (f" · {text(note)}" if note else ""),
-            line={"color": style.colour, "dash": style.dash, "width": style.width},
-            **group,
-            hovertemplate="%{x:.4~g}, %{y:.4~g}<extra>" + text(label) + "</extra>",
-        )
-    return figure
-
-
-def roc(curves: pd.DataFrame, styles: Mapping[str, LineStyle], auc: Mapping[str, float]) -> go.Figure:
-    """Draw ROC curves from columns method, fpr, tpr (0 to 1); the legend tells each area."""
-    notes = {label: f"{100 * value:.2f}" for label, value in auc.items()}
-    figure = _lines(curves, "fpr", "tpr", styles, notes)
-    figure.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        name="chance · 50",
-        hoverinfo="skip",
-        line={"color": NEUTRAL, "width": 1, "dash": "2px,4px"},
-    )
-    figure.update_xaxes(title_text="False positive rate (clean samples flagged)", range=[0, 1])
-    figure.update_yaxes(title_text="True positive rate (wrong labels found)", range=[0, 1.005])
-    return finish(figure, height=460, legend_title_text="AUC (%)")
-
-
-def precision_recall(
-    curves: pd.DataFrame, styles: Mapping[str, LineStyle], ap: Mapping[str, float], prevalence: float
-) -> go.Figure:
-    """Draw precision over recall from columns method, recall, precision (0 to 1); `prevalence` is chance."""
-    notes = {label: f"{100 * value:.2f}" for label, value in ap.items()}
-    figure = _lines(curves, "recall", "precision", styles, notes)
-    figure.add_scatter(
-        x=[0, 1],
-        y=[prevalence, prevalence],
-        mode="lines",
-        name=f"chance · {100 * prevalence:.2f}",
-        hoverinfo="skip",
-        line={"color": NEUTRAL, "width": 1, "dash": "2px,4px"},
-    )
-    figure.update_xaxes(title_text="Recall (share of all wrong labels found)", range=[0, 1])
-    figure.update_yaxes(title_text="Precision (share of flagged that are wrong)", range=[0, 1.005])
-    return finish(figure, height=460, legend_title_text="AP (%)")
+            x=[0, 1], y=[0, 1] if column == 1 else [prevalence, prevalence], mode="lines", line=CHANCE, name="chance",
+            legendgroup="chance", showlegend=column == 1, hoverinfo="skip", row=1, col=column,
+        )  # fmt: skip
+    for column, x_title, y_title in (
+        (1, "False positive rate", "True positive rate"),
+        (2, "Recall (wrong labels found)", "Precision"),
+    ):
+        figure.update_xaxes(title_text=x_title, range=[0, 1], row=1, col=column)
+        figure.update_yaxes(title_text=y_title, range=[0, 1.01], row=1, col=column)
+    return finish(figure, height=440)
 
 
 def snapshot_auc(frame: pd.DataFrame) -> go.Figure:
@@ -200,31 +182,18 @@ def rank_heatmap(matrix: pd.DataFrame) -> go.Figure:
     return finish(figure, height=150 + 40 * max(len(labels), 5), keyed=False)
 
 
-def overlap(frame: pd.DataFrame, *, total: int, k: int | None = None) -> go.Figure:
-    """Draw overlap@k (0 to 1) over k from columns pair, k, overlap; `total` samples give the chance line k / total."""
+def overlap(frame: pd.DataFrame, styles: Mapping[str, LineStyle], *, total: int, k: int | None = None) -> go.Figure:
+    """Draw overlap@k (0 to 1) over k from columns method, k, overlap; chance is k / `total` samples."""
     figure = go.Figure()
-    palette = [FVM, "#E69F00", BASE, "#CC79A7", CLEAN, MISLABELED, NEUTRAL]
-    for number, (pair, part) in enumerate(frame.groupby("pair", sort=False)):
+    for label, part in frame.groupby("method", sort=False):
         figure.add_scatter(
-            x=part["k"],
-            y=100 * part["overlap"],
-            mode="lines",
-            name=text(pair),
-            line={"color": palette[number % len(palette)], "width": 2.4, "dash": ["solid", "dash", "dot"][number % 3]},
-            hovertemplate="top %{x:,}: %{y:.1f}%<extra>" + text(pair) + "</extra>",
-        )
+            x=part["k"], y=100 * part["overlap"], name=text(label), **_named(styles[str(label)]),
+            hovertemplate="top %{x:,}: %{y:.1f}%<extra>" + text(label) + "</extra>",
+        )  # fmt: skip
     ks = np.unique(frame["k"])
-    figure.add_scatter(
-        x=ks,
-        y=100 * ks / total,
-        mode="lines",
-        name="chance",
-        hoverinfo="skip",
-        line={"color": NEUTRAL, "width": 1, "dash": "2px,4px"},
-    )
+    figure.add_scatter(x=ks, y=100 * ks / total, mode="lines", line=CHANCE, name="chance", hoverinfo="skip")
     if k is not None:
         figure.add_vline(x=k, line={"color": NEUTRAL, "width": 1}, annotation_text=f"k = {k:,}")
     figure.update_xaxes(title_text="k (most suspicious samples of each method)", type="log")
     figure.update_yaxes(title_text="Shared among the top k (%)", range=[0, 101])
-    legend = {"orientation": "h", "x": 0, "y": 1.06, "yanchor": "bottom"}
-    return finish(figure, height=430, legend=legend)
+    return finish(figure, height=430)

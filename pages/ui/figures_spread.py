@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,29 +15,30 @@ from pages.ui.scales import Scale
 from pages.ui.theme import NEUTRAL
 
 
-def _grid(panels: Sequence[Distribution], columns: int) -> tuple[go.Figure, int]:
-    columns = max(1, min(columns, len(panels)))
+def _grid(panels: Sequence[Distribution | None], columns: int, *, room: float) -> go.Figure:
+    """Return empty charts in rows of `columns`; None leaves a place empty. `room` is for the titles between rows."""
     rows = -(-len(panels) // columns)
-    titles = [f"<b>{text(panel.title)}</b>" for panel in panels]
-    room = 0.42 / rows if rows > 1 else 0.0
-    figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=room, horizontal_spacing=0.09
-    )
-    return figure, columns
+    titles = [f"<b>{text(panel.title)}</b>" if panel else "" for panel in panels]
+    return make_subplots(
+        rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=room / rows if rows > 1 else 0,
+        horizontal_spacing=0.22 / columns,
+    )  # fmt: skip
 
 
-def _put_ticks(axis: Mapping[str, Any] | Any, scale: Scale, low: float, high: float) -> None:
-    ticks = scale.ticks(low, high, most=6)
+def _put_ticks(axis: Any, scale: Scale, low: float, high: float) -> None:
+    ticks = scale.ticks(low, high, most=5)
     if ticks is not None:
         axis.update(tickmode="array", tickvals=ticks[0], ticktext=ticks[1])
 
 
-def histograms(panels: Sequence[Distribution], *, columns: int = 3, same_height: bool = False) -> go.Figure:
+def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_height: bool = False) -> go.Figure:
     """Draw one histogram a method, groups over each other; heights are shares of the group in %."""
-    figure, columns = _grid(panels, columns)
-    tallest = max((float(share.max()) for panel in panels for share in panel.shares.values()), default=1.0)
+    figure = _grid(panels, columns, room=0.4)
+    tallest = max((float(share.max()) for panel in panels if panel for share in panel.shares.values()), default=1.0)
     named: set[str] = set()
     for number, panel in enumerate(panels):
+        if panel is None:
+            continue
         place = {"row": number // columns + 1, "col": number % columns + 1}
         left, right = panel.scale.inverse(panel.edges[:-1]), panel.scale.inverse(panel.edges[1:])
         hover = [f"{a:.3g} to {b:.3g}" for a, b in zip(left, right, strict=True)]
@@ -63,11 +64,13 @@ def histograms(panels: Sequence[Distribution], *, columns: int = 3, same_height:
     return finish(figure, height=110 + 250 * rows, legend=legend)
 
 
-def violins(panels: Sequence[Distribution], *, columns: int = 4) -> go.Figure:
+def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Figure:
     """Draw one violin a method: clean to the left, mislabeled to the right, bars from quartile to quartile."""
-    figure, columns = _grid(panels, columns)
+    figure = _grid(panels, columns, room=0.16)
     named: set[str] = set()
     for number, panel in enumerate(panels):
+        if panel is None:
+            continue
         place = {"row": number // columns + 1, "col": number % columns + 1}
         outlines = {group: smooth(share) for group, share in panel.shares.items()}
         widest = max((float(outline.max()) for outline in outlines.values()), default=1.0)

@@ -56,7 +56,7 @@ class Scale:
             exponents = _thin(int(np.ceil(low - 1e-9)), int(np.floor(high + 1e-9)), most)
             return [float(e) for e in exponents], [power_of_ten(e) for e in exponents]
         first = round(np.log10(self.threshold))
-        top = int(np.floor(np.log10(max(abs(self.inverse(low)), abs(self.inverse(high)), self.threshold)) + 1e-9))
+        top = int(np.floor(np.log10(max(float(np.abs(self.inverse([low, high])).max()), self.threshold)) + 1e-9))
         exponents = _thin(first + 1, max(top, first + 1), max(most // 2, 2))
         values = [-(10.0**e) for e in reversed(exponents)] + [0.0] + [10.0**e for e in exponents]
         texts = ["−" + power_of_ten(e) for e in reversed(exponents)] + ["0"] + [power_of_ten(e) for e in exponents]

@@ -16,6 +16,10 @@ from pages.ui.figures import DASHES, LineStyle
 from pages.ui.theme import NEUTRAL, role_colour
 
 ROLE_ORDER = ("base", "imported", "vm", "fvm")
+SHORT = {
+    "influence": "Influence", "standard": "Standard", "loss": "Loss", "margin": "Margin", "el2n": "EL2N",
+    "confident": "Confident",
+}  # fmt: skip
 BASELINES = ("loss", "margin", "el2n", "confident")
 SPARE_COLOURS = ("#CC79A7", "#0072B2", "#D55E00", NEUTRAL)
 
@@ -67,16 +71,18 @@ def modified(path: str | Path) -> int:
 
 
 def score_files(workspace: Workspace) -> list[ScoreFile]:
-    """Return every score file: base, VM, FVM, and within a model in the order of METHODS. Labels are unique."""
+    """Return every score file: base, VM, FVM, and within a model in the order of METHODS."""
     files = [_described(info) for info in list_runs(workspace) if info.method in METHODS]
     order = list(METHODS)
     files.sort(key=lambda item: (_rank(item.role), item.run, order.index(item.method)))
-    return unique_labels(files)
+    return files
 
 
 def _described(info: RunInfo) -> ScoreFile:
-    path = str(info.path)
-    return ScoreFile(info.run, info.method, path, modified(path), display_name(info.provenance), info.provenance)
+    label = display_name(info.provenance)
+    if info.method in METHODS:
+        label = label.replace(METHODS[info.method].title, SHORT[info.method])
+    return ScoreFile(info.run, info.method, info.path, modified(info.path), label, info.provenance)
 
 
 def _rank(role: str) -> int:
@@ -84,7 +90,7 @@ def _rank(role: str) -> int:
 
 
 def unique_labels(files: Sequence[ScoreFile]) -> list[ScoreFile]:
-    """Add the run's name to labels that two files would share."""
+    """Add the run's name to labels that two of the files would share."""
     seen = [item.label for item in files]
     return [replace(item, label=f"{item.label} ({item.run})") if seen.count(item.label) > 1 else item for item in files]
 

@@ -11,7 +11,7 @@ import streamlit as st
 from pages.ui import chart
 from pages.ui.comparison import Samples, shared_samples, values
 from pages.ui.detection import detection_curves, detection_table
-from pages.ui.figures import precision_recall, roc
+from pages.ui.figures import detection
 from pages.ui.score_sets import BASELINES, ScoreFile, line_styles
 from pages.ui.text import plain
 from pages.ui.verdict import verdicts
@@ -69,19 +69,12 @@ def draw(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> None:
         "Relabel: share of suggested labels that are the true one, over all samples and over the mislabeled ones."
     )
     _verdicts(files, everything)
-    curves, recall = detection_curves(files)
-    styles = line_styles(files)
-    left, right = st.columns(2)
-    with left:
-        st.subheader("ROC", anchor=False)
-        figure = roc(curves, styles, dict(zip(table["label"], table["auc"] / 100, strict=True)))
-        chart.draw(figure, name="roc", data=curves, alt="ROC curves of the chosen methods")
-    with right:
-        st.subheader("Precision and recall", anchor=False)
-        figure = precision_recall(
-            recall, styles, dict(zip(table["label"], table["ap"] / 100, strict=True)), wrong / total
-        )
-        chart.draw(figure, name="precision-recall", data=recall, alt="Precision over recall of the chosen methods")
+    roc, recall = detection_curves(files)
+    both = pd.concat([roc.assign(curve="roc"), recall.assign(curve="precision-recall")], ignore_index=True)
+    chart.draw(
+        detection(roc, recall, line_styles(files), wrong / total), name="detection-curves", data=both,
+        alt="ROC and precision-recall curves of the chosen methods",
+    )  # fmt: skip
 
 
 def _verdicts(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> None:

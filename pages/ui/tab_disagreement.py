@@ -69,20 +69,20 @@ def draw(files: Sequence[ScoreFile]) -> None:
         return
     samples = shared_samples(files)
     names = [str(name) for name in one.provenance.get("class_names", ())]
-    columns = st.columns([2, 1.4, 1.6], vertical_alignment="bottom")
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     directions = {"both": "Either way", "first": "First more suspicious", "second": "Second more suspicious"}
-    direction = columns[0].segmented_control(
+    direction = bar.segmented_control(
         "Direction", list(directions), default="both", required=True, key="disagree_direction",
         format_func=directions.__getitem__,
     )  # fmt: skip
-    given = columns[1].selectbox(
+    given = bar.selectbox(
         "Given label", [None, *range(len(names))], key="disagree_class",
-        format_func=lambda k: "All classes" if k is None else names[k],
+        format_func=lambda k: "All classes" if k is None else names[k], width=190,
     )  # fmt: skip
     kinds = {"all": "All samples", "wrong": "Mislabeled", "clean": "Clean"}
     kind = "all"
     if samples.known.any():
-        kind = columns[2].segmented_control(
+        kind = bar.segmented_control(
             "Truth", list(kinds), default="all", required=True, key="disagree_truth", format_func=kinds.__getitem__
         )
     keep = np.ones(len(samples), bool) if given is None else samples.labels == given
@@ -153,10 +153,10 @@ def _images(table: pd.DataFrame, one: ScoreFile, two: ScoreFile, styles: Mapping
     images = [_thumbnail(one.fingerprint, int(place), dataset) if place >= 0 else None for place in places]
     deck = [
         card(
-            image, name=row.id, given=row.given, suggested=row.suggested, truth=row.truth,
-            bars=[(*looks[0], row.first), (*looks[1], row.second)],
+            image, name=row["id"], given=row["given"], suggested=row["suggested"], truth=row["truth"],
+            bars=[(*looks[0], row["first"]), (*looks[1], row["second"])],
         )
-        for image, row in zip(images, table.itertuples(), strict=True)
+        for image, row in zip(images, table.to_dict("records"), strict=True)
     ]  # fmt: skip
     st.html(grid(deck))
     st.caption("Bars: suspicion percentile of the image among all samples, 100 = most suspicious.")

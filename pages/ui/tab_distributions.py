@@ -18,6 +18,9 @@ from pages.ui.scales import Scale, fit_scale
 from pages.ui.score_sets import ScoreFile
 
 MEASURES = {"suspicion": "Suspicion", "score": "Score, own sign", "rank": "Rank among all samples"}
+COLUMN = {"influence": "ours", "standard": "ours"} | {
+    key: key for key in METHODS if key not in ("influence", "standard")
+}
 UNITS = {
     "influence": "s = gᵀ(F + δ)⁻¹g",
     "standard": "change of validation loss",
@@ -94,14 +97,28 @@ def _axes(
     return scales, limits
 
 
+def arranged(files: Sequence[ScoreFile], panels: Sequence[Distribution]) -> tuple[list[Distribution | None], int]:
+    """Return the panels with gaps so that each run fills a row (one column for the influences), and the columns.
+
+    With at most one method a run, or a single run, they simply flow in rows of three.
+    """
+    columns = [COLUMN.get(item.method, item.method) for item in files]
+    order = [name for name in dict.fromkeys(COLUMN.values()) if name in columns]
+    runs = list(dict.fromkeys(item.run for item in files))
+    places = {(item.run, name): panel for item, name, panel in zip(files, columns, panels, strict=True)}
+    if len(runs) < 2 or len(order) < 2 or len(places) < len(files):
+        return list(panels), min(3, len(panels))
+    return [places.get((run, name)) for run in runs for name in order], len(order)
+
+
 def draw(files: Sequence[ScoreFile]) -> None:
     """Draw the tab for the chosen files."""
     samples = shared_samples(files)
-    one, two, three, four = st.columns([1.1, 1.9, 1, 1], vertical_alignment="bottom")
-    shape = one.segmented_control(
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    shape = bar.segmented_control(
         "Shape", ["Histograms", "Violins"], default="Histograms", required=True, key="distribution_shape"
     )
-    measure = two.segmented_control(
+    measure = bar.segmented_control(
         "Axis",
         list(MEASURES),
         default="suspicion",
@@ -109,14 +126,14 @@ def draw(files: Sequence[ScoreFile]) -> None:
         key="distribution_measure",
         format_func=MEASURES.__getitem__,
     )
-    same_axes = three.toggle(
+    same_axes = bar.toggle(
         "Shared axes",
         value=False,
         key="distribution_same",
         disabled=measure == "rank",
         help="The same axis for one method under all models, and the same height for all histograms",
     )
-    linear = four.toggle(
+    linear = bar.toggle(
         "Linear axis",
         value=False,
         key="distribution_linear",
@@ -124,10 +141,11 @@ def draw(files: Sequence[ScoreFile]) -> None:
         help="By default the axis is logarithmic where scores span powers of ten",
     )
     panels = _panels(keys_of(files), files, measure or "suspicion", same_axes, linear)
+    placed, columns = arranged(files, panels)
     if shape == "Violins":
-        figure = violins(panels)
+        figure = violins(placed, columns=columns)
     else:
-        figure = histograms(panels, same_height=same_axes)
+        figure = histograms(placed, columns=columns, same_height=same_axes)
     chart.draw(
         figure,
         name=f"distributions-{measure}",

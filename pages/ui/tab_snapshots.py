@@ -32,7 +32,7 @@ def auc_over_steps(frame: pd.DataFrame) -> pd.DataFrame:
         wrong = part["mislabeled"].to_numpy(dtype=bool)
         if 0 < wrong.sum() < len(wrong):
             auc, _ = auc_ap(part["suspicion"].to_numpy(dtype=float), wrong)
-            rows.append({"step": int(step), "method": str(method), "auc": auc, "samples": len(part)})
+            rows.append({"step": step, "method": str(method), "auc": auc, "samples": len(part)})
     return pd.DataFrame(rows, columns=["step", "method", "auc", "samples"])
 
 
@@ -78,13 +78,13 @@ def draw(snapshots: Sequence[ScoreFile]) -> None:
         else:
             chart.draw(snapshot_auc(aucs), name="snapshot-auc", data=aucs, alt="ROC AUC over tuning steps")
     with right:
-        whom = "clean samples" if known else "all samples (truth unknown)"
-        st.subheader(f"Standard influence of {whom} (Fig. 3b)", anchor=False)
+        whom = "clean samples" if known else "all samples"
+        st.subheader(f"Standard influence, {whom} (Fig. 3b)", anchor=False)
         boxes = boxes_over_steps(frame)
         if boxes.empty:
             st.info("This file holds no standard influence.")
         else:
-            axis = "Standard influence (change of validation loss; negative = harmful)"
+            axis = "Standard influence (negative = harmful)"
             figure = snapshot_boxes(boxes, axis=axis, colour=CLEAN if known else NEUTRAL)
             chart.draw(figure, name="snapshot-boxes", data=boxes, alt="Box plots of the standard influence over steps")
     st.caption(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -18,36 +19,38 @@ def verdicts(table: pd.DataFrame, *, level: float = 0.1) -> list[tuple[str, str]
     `table` has columns label, model (a key of the model), method, auc, ap, relabel_wrong (all in percent, NaN where
     unknown). Differences below `level` percentage points count as level. Sentences are plain text.
     """
-    found = []
-    for row in table[~table["method"].isin(BASELINES)].itertuples():
-        rivals = table[(table["model"] == row.model) & table["method"].isin(BASELINES)]
-        found.append(_verdict(row, rivals, level))
-    return found
+    rows: list[dict[str, Any]] = [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
+    baselines = [row for row in rows if row["method"] in BASELINES]
+    return [
+        _verdict(row, [rival for rival in baselines if rival["model"] == row["model"]], level)
+        for row in rows
+        if row["method"] not in BASELINES
+    ]
 
 
-def _verdict(row: object, rivals: pd.DataFrame, level: float) -> tuple[str, str]:
-    label = getattr(row, "label")  # noqa: B009
-    if rivals.empty:
+def _verdict(own: dict[str, Any], rivals: Sequence[dict[str, Any]], level: float) -> tuple[str, str]:
+    label = own["label"]
+    if not rivals:
         return "alone", (
             f"{label}: no plain baseline of the same model was scored, so nobody knows whether it adds anything. "
             "Score loss, margin and EL2N with it."
         )
-    better, worse = [], []
+    behind, ahead = [], []
     for measure, name in MEASURES.items():
-        own, others = float(getattr(row, measure)), rivals[measure].dropna()
-        if pd.isna(own) or others.empty:
+        others = [rival for rival in rivals if not pd.isna(rival[measure])]
+        if pd.isna(own[measure]) or not others:
             continue
-        best = rivals.loc[others.idxmax()]
-        figures = f"{name} {own:.1f} against {best[measure]:.1f} ({title(best['method'])})"
-        if best[measure] > own + level:
-            better.append(figures)
-        elif own > best[measure] + level:
-            worse.append(figures)
-    if better:
-        tail = f"; it is ahead in {_join(worse)}" if worse else ""
-        return "beaten", f"{label} is beaten by a plain baseline of the same model: {_join(better)}{tail}."
-    if worse:
-        return "ahead", f"{label} is ahead of every plain baseline of the same model: {_join(worse)}."
+        best = max(others, key=lambda rival: rival[measure])
+        figures = f"{name} {own[measure]:.1f} against {best[measure]:.1f} ({title(best['method'])})"
+        if best[measure] > own[measure] + level:
+            behind.append(figures)
+        elif own[measure] > best[measure] + level:
+            ahead.append(figures)
+    if behind:
+        tail = f"; it is ahead in {_join(ahead)}" if ahead else ""
+        return "beaten", f"{label} is beaten by a plain baseline of the same model: {_join(behind)}{tail}."
+    if ahead:
+        return "ahead", f"{label} is ahead of every plain baseline of the same model: {_join(ahead)}."
     return "level", f"{label} and the best plain baseline of the same model are level (within {level:g} points)."
 
 
