@@ -56,7 +56,7 @@ def format_seconds(seconds: float) -> str:
     """Return a duration in the two units that matter.
 
     >>> [format_seconds(s) for s in (0.4, 59, 90, 3700, 200000)]
-    ['1 s', '59 s', '2 min', '1 h 2 min', '2 d 8 h']
+    ['1 s', '59 s', '2 min', '1 h 2 min', '2 d 7 h']
     """
     if seconds < 60:
         return f"{max(1, round(seconds))} s"

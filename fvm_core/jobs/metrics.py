@@ -121,6 +121,8 @@ class MetricsTail:
         try:
             rows = json.loads(b"[" + b",".join(lines) + b"]")
         except ValueError:
+            rows = []
+        if len(rows) != len(lines):
             rows = [_parse(line) for line in lines]
         return [row for row in rows if _is_row(row)]
 
