@@ -58,8 +58,8 @@ def lissa(
             if not math.isfinite(length) or length > GROWTH * (step + 2) * max(size, 1e-30):
                 raise SettingsError(
                     f"`lissa_scale` must be large enough for the recursion to shrink, got {scale:g}: at step "
-                    f"{step + 1} the estimate is {length / max(size, 1e-30):.3g} times the gradient's length. Raise `lissa_scale` "
-                    "(or leave it empty for an automatic one), or raise `lissa_damping`."
+                    f"{step + 1} the estimate is {length / max(size, 1e-30):.3g} times the gradient's length. "
+                    "Raise `lissa_scale` (or leave it empty for an automatic one), or raise `lissa_damping`."
                 )
             change = _norm([a - b for a, b in zip(new, r, strict=True)]) / max(length, 1e-30)
             r = new

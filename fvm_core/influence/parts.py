@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ GROUP_ROWS = 8192
 
 @dataclass(frozen=True)
 class Part:
-    """A finished part: its file, its rows and the seconds it took."""
+    """A finished part: its file, its rows, the seconds it took, and what was noted with it."""
 
     path: Path
     rows: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def part_path(folder: Path, method: str, start: int) -> Path:
@@ -31,9 +32,9 @@ def part_path(folder: Path, method: str, start: int) -> Path:
     return folder / method / f"{start:010d}.parquet"
 
 
-def write_part(path: Path, table: pa.Table, *, plan: str, seconds: float) -> None:
+def write_part(path: Path, table: pa.Table, *, plan: str, seconds: float, notes: Sequence[str] = ()) -> None:
     """Write a part whole or not at all. `plan` is the digest of everything that decides its content."""
-    note = json.dumps({"plan": plan, "seconds": seconds}).encode()
+    note = json.dumps({"plan": plan, "seconds": seconds, "notes": list(notes)}).encode()
     with atomic_write(path) as file:
         pq.write_table(table.replace_schema_metadata({KEY: note}), file)
 
@@ -45,7 +46,9 @@ def read_part(path: Path, *, plan: str) -> Part | None:
         note: dict[str, Any] = json.loads(metadata.metadata[KEY])
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
-    return Part(path, metadata.num_rows, float(note["seconds"])) if note.get("plan") == plan else None
+    if note.get("plan") != plan:
+        return None
+    return Part(path, metadata.num_rows, float(note["seconds"]), tuple(note["notes"]))
 
 
 def merge(

@@ -26,11 +26,13 @@ class LabelScores:
     logits: Tensor
 
 
-def all_labels(engine: SquaredGradients, x: Tensor, y: Tensor, weights: Mapping[str, Tensor]) -> LabelScores:
-    """Return s for all c labels of each sample; one forward and c backward passes."""
+def all_labels(
+    engine: SquaredGradients, x: Tensor, y: Tensor, weights: Mapping[str, Tensor], *, classes: int | None = None
+) -> LabelScores:
+    """Return s for the first `classes` labels (None: all) of each sample; one forward, `classes` backward passes."""
 
     def every(logits: Tensor) -> Tensor:
-        labels = torch.arange(logits.shape[1], device=logits.device)
+        labels = torch.arange(classes or logits.shape[1], device=logits.device)
         return torch.stack([residuals(logits, label.expand(len(logits))) for label in labels])
 
     found, logits = engine.contributions(x, every, weights)
@@ -40,7 +42,13 @@ def all_labels(engine: SquaredGradients, x: Tensor, y: Tensor, weights: Mapping[
 
 
 def shortlist(
-    engine: SquaredGradients, x: Tensor, y: Tensor, weights: Mapping[str, Tensor], *, batch_size: int = 64
+    engine: SquaredGradients,
+    x: Tensor,
+    y: Tensor,
+    weights: Mapping[str, Tensor],
+    *,
+    classes: int | None = None,
+    batch_size: int = 64,
 ) -> LabelScores:
     """Return the same suggestion as `all_labels` from fewer backward passes (branch and bound).
 
@@ -49,6 +57,7 @@ def shortlist(
     is always exact. Without a linear layer at the end every label is tried.
     """
     exact_scores, logits, bounds = _given(engine, x, y, weights, batch_size)
+    bounds = bounds[:, :classes]
     scores = bounds.scatter(1, y.unsqueeze(1), exact_scores.unsqueeze(1))
     exact = torch.zeros_like(scores, dtype=torch.bool).scatter(1, y.unsqueeze(1), True)
     while True:

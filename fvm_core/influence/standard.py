@@ -72,8 +72,9 @@ def _by_reverse(model: nn.Module, x: Tensor, tangent: Mapping[str, Tensor]) -> t
 def standard_scores(model: nn.Module, x: Tensor, direction: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return (b, c) float64 g_val^T H^-1 g_(x, k) for every label k, and logits (b, c). `direction` is H^-1 g_val.
 
-    **Low (negative) = likely mislabeled**: divided by n, it is to first order the change of the mean validation loss
-    when the sample is left out of training, so a negative one harms. g_(x, k) = J^T (p - e_k), so one directional derivative of the logits serves all labels.
+    **Low (negative) = likely mislabeled**: divided by n, the score is to first order the change of the mean validation
+    loss when the sample is left out of training; where it is negative, the sample harms.
+    g_(x, k) = J^T (p - e_k), so one directional derivative of the logits serves all labels.
     """
     logits, moved = logit_derivative(model, x, direction)
     moved = moved.double()

@@ -19,6 +19,7 @@ from fvm_core.workspace import Workspace
 PROVENANCE = b"fvm_provenance"
 SNAPSHOTS = "snapshots"
 ROLES = {"base": "Base", "vm": "VM", "fvm": "FVM", "imported": "Imported"}
+# `row` is the sample's index in the opened dataset, so that `dataset.read(row)` gives its image.
 SCHEMA = pa.schema(
     [
         ("id", pa.string()), ("row", pa.int64()), ("label", pa.int32()), ("clean_label", pa.int32()),

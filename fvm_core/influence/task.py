@@ -1,0 +1,147 @@
+"""What a scoring job works on: the model, the two datasets, the rows, and where all of it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fvm_core.data.dataset import LabeledImages
+from fvm_core.data.registry import open_named
+from fvm_core.errors import DataError, SettingsError
+from fvm_core.files import slug
+from fvm_core.influence.methods import METHODS
+from fvm_core.influence.settings import ScoreSettings
+from fvm_core.jobs.context import JobContext
+from fvm_core.models.checkpoint import load_model
+from fvm_core.models.store import ModelRecord
+from fvm_core.provenance import digest, machine, now, version
+from fvm_core.tuning.feed import Feed, describe, open_feed
+from fvm_core.tuning.precision import pick_device
+from fvm_core.workspace import Workspace
+
+LISTED = 20
+
+
+@dataclass(frozen=True)
+class Task:
+    """`rows` are positions in `train` (usable samples), ascending: the samples to score."""
+
+    run: str
+    methods: tuple[str, ...]
+    settings: ScoreSettings
+    model: nn.Module
+    record: ModelRecord
+    dataset: LabeledImages
+    train: Feed
+    validation: Feed
+    rows: NDArray[np.int64]
+    described: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """Return c, the classes of the training set; a wider head's further outputs are never suggested."""
+        return self.dataset.num_classes
+
+    @cached_property
+    def plan(self) -> str:
+        """Return the digest of everything that decides the scores."""
+        rows = self.train.usable[self.rows].tolist()
+        return digest({**self.described, "settings": self.settings.to_json(), "rows": rows, "version": version()})
+
+    def validation_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the whole validation set once, in order."""
+        for start in range(0, len(self.validation), self.settings.batch_size):
+            stop = min(start + self.settings.batch_size, len(self.validation))
+            yield self.validation.batch(np.arange(start, stop))
+
+    def training_batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return mini-batch `step` of the whole training set: random rows, a pure function of seed and step."""
+        size = min(self.settings.batch_size, len(self.train))
+        generator = np.random.default_rng([self.settings.seed, step])
+        return self.train.batch(np.sort(generator.choice(len(self.train), size, replace=False)))
+
+    def provenance(self, method: str, **more: Any) -> dict[str, Any]:
+        """Return what goes into a score file's metadata; `more` holds seconds, rates and further notes."""
+        notes = [*self.notes, *more.pop("notes", ())]
+        return {
+            **self.described, "method": method, "settings": self.settings.to_json(), "seed": self.settings.seed,
+            "version": version(), "created": now(), "machine": machine(),
+            "class_names": list(self.dataset.class_names), "notes": notes, **more,
+        }  # fmt: skip
+
+
+def chosen_methods(value: Any) -> tuple[str, ...]:
+    """Return the methods in the order of METHODS. Raises SettingsError for none or an unknown one."""
+    wanted = list(value) if isinstance(value, list | tuple) else []
+    unknown = [item for item in wanted if item not in METHODS]
+    if unknown or not wanted:
+        raise SettingsError(f"`methods` must be some of {list(METHODS)}, got {value!r}.")
+    return tuple(key for key in METHODS if key in wanted)
+
+
+def open_task(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> Task:
+    """Load the model, open and decode both datasets, draw the rows.
+
+    Raises:
+        FVMError: a name, setting, label or image cannot be used; the message says which and what to do.
+    """
+    settings = ScoreSettings.from_json(args.get("settings") or {})
+    methods = chosen_methods(args.get("methods", list(METHODS)))
+    device = pick_device()
+    model, record = load_model(workspace, str(args["model"]), allow_custom=bool(args.get("allow_custom")))
+    model = model.to(device)
+    dataset, validation = (open_named(workspace, str(args[key])) for key in ("dataset", "validation"))
+    check_validation(validation)
+    feeds = [
+        open_feed(data, record.spec, workspace, context, what=what, device=device, channels_last=False)
+        for data, what in ((dataset, "training set"), (validation, "validation set"))
+    ]
+    described = {
+        "model": {"name": record.name, "role": record.role, "sha256": record.sha256, "spec": record.spec.to_json()},
+        "dataset": describe(str(args["dataset"]), dataset),
+        "validation": describe(str(args["validation"]), validation),
+    }
+    rows = np.arange(len(feeds[0]), dtype=np.int64)
+    if settings.limit is not None and settings.limit < len(rows):
+        rows = np.sort(np.random.default_rng(settings.seed).choice(rows, settings.limit, replace=False))
+    notes = (
+        *_left_out(feeds[0], dataset, "training set"), *_left_out(feeds[1], validation, "validation set"),
+        *_names(dataset, validation, record),
+    )  # fmt: skip
+    run = slug(str(args.get("run") or record.name))
+    return Task(run, methods, settings, model, record, dataset, feeds[0], feeds[1], rows, described, notes)
+
+
+def check_validation(validation: LabeledImages) -> None:
+    """Raise DataError for an empty validation set or one whose labels are all the same."""
+    present = len(np.unique(validation.labels))
+    if present < 2:
+        raise DataError(
+            f"the validation set must hold at least 2 classes, got {len(validation)} samples of {present}. "
+            "Choose a clean set that shows every class."
+        )
+
+
+def _left_out(feed: Feed, dataset: LabeledImages, what: str) -> list[str]:
+    aside = feed.cache.set_aside
+    if not aside:
+        return []
+    shown = [f"{dataset.ids[index]} ({reason})" for index, reason in list(aside.items())[:LISTED]]
+    more = f" and {len(aside) - LISTED} more" if len(aside) > LISTED else ""
+    return [f"{len(aside)} unreadable images of the {what} are left out: {'; '.join(shown)}{more}"]
+
+
+def _names(dataset: LabeledImages, validation: LabeledImages, record: ModelRecord) -> list[str]:
+    notes = []
+    if dataset.class_names != validation.class_names:
+        notes.append("The class names of training and validation set differ; classes were matched by their number.")
+    if record.spec.class_names and record.spec.class_names != dataset.class_names:
+        notes.append("The class names of model and training set differ; classes were matched by their number.")
+    return notes
