@@ -225,8 +225,16 @@ def test_entry_checks_itself() -> None:
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "review.sqlite"
     path.write_bytes(b"not a database" * 100)
-    with pytest.raises(StorageError, match=r"review\.sqlite` could not be written .*Free disk space"):
+    with pytest.raises(StorageError, match=r"review\.sqlite` could not be read .*Free disk space"):
         DecisionLog(f"sqlite:///{path}")
+
+
+def test_opening_does_not_wait_for_a_writer(log: DecisionLog, session: ReviewSession, workspace: Workspace) -> None:
+    log.append(session.id, [entry(1)], reviewer="Ada")
+    writer = sqlite3.connect(workspace.root / "review.sqlite", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    assert len(DecisionLog(workspace.review_url).read(session.id)) == 1
+    writer.execute("ROLLBACK")
 
 
 def test_a_full_disk_writes_nothing_and_says_so(log: DecisionLog, session: ReviewSession) -> None:

@@ -11,10 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from score_files import small_dataset
 
+from fvm_core.data.corrections import with_corrections
+from fvm_core.data.dataset import DatasetSpec
+from fvm_core.data.open import open_dataset
+from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.errors import ReviewError, StorageError
 from fvm_core.files import file_sha256
 from fvm_core.review.decision import Decision
-from fvm_core.review.export import COLUMNS, corrected_labels, export_provenance, use_as_dataset, write_export
+from fvm_core.review.export import COLUMNS, Exported, corrected_labels, export_provenance, use_as_dataset, write_export
 from fvm_core.review.replay import Counts
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import Workspace
@@ -106,19 +110,30 @@ def test_write_export_leaves_the_old_file_when_the_disk_refuses(
 
 
 def test_use_as_dataset_loads_the_corrected_labels_back(workspace: Workspace) -> None:
-    registry = pytest.importorskip("fvm_core.data.registry")
-    from fvm_core.data.dataset import DatasetSpec
-
     spec = DatasetSpec("digits", label="noisy")
-    registry.add_dataset(workspace, "digits", spec)
-    dataset = registry.open_named(workspace, "digits")
+    add_dataset(workspace, "digits", spec)
+    dataset = open_named(workspace, "digits")
     sample, given = str(dataset.ids[5]), int(dataset.labels[5])
     states = {sample: decision(sample, "pick", (given + 1) % 10, given)}
-    for suffix in ("csv", "parquet"):
-        files = write_export(workspace, "mine", corrected_labels(dataset, states), {})
-        name = use_as_dataset(workspace, f"Corrected {suffix}", spec, getattr(files, suffix))
-        corrected = registry.open_named(workspace, name)
-        assert np.flatnonzero(corrected.labels != dataset.labels).tolist() == [5]
-        assert corrected.labels[5] == (given + 1) % 10
-        with pytest.raises(ReviewError, match=f"a dataset 'corrected-{suffix}' exists"):
-            use_as_dataset(workspace, f"corrected {suffix}", spec, files.csv)
+
+    def write(name: str) -> Exported:
+        return write_export(workspace, name, corrected_labels(dataset, states), {})
+
+    name = use_as_dataset(workspace, "Corrected once", spec, write)
+    corrected = open_named(workspace, name)
+    assert name == "corrected-once" and np.flatnonzero(corrected.labels != dataset.labels).tolist() == [5]
+    assert corrected.labels[5] == (given + 1) % 10
+    with pytest.raises(ReviewError, match="a dataset 'corrected-once' exists"):
+        use_as_dataset(workspace, "corrected once", spec, write)
+
+
+def test_a_second_review_lies_on_top_of_the_first(workspace: Workspace) -> None:
+    first = open_dataset(DatasetSpec("digits", label="noisy"))
+    a, b = str(first.ids[5]), str(first.ids[9])
+    once = write_export(workspace, "one", corrected_labels(first, {a: decision(a, "pick", 3, 0)}), {})
+    second = open_dataset(with_corrections(first.spec, str(once.csv)))
+    assert second.labels[5] == 3
+    twice = write_export(workspace, "two", corrected_labels(second, {b: decision(b, "pick", 4, 0)}), {})
+    third = open_dataset(with_corrections(second.spec, str(twice.parquet)))
+    assert (third.labels[5], third.labels[9]) == (3, 4)
+    assert np.array_equal(np.delete(third.labels, [5, 9]), np.delete(first.labels, [5, 9]))

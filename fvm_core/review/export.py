@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fvm_core.data.corrections import with_corrections
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
+from fvm_core.data.registry import add_dataset, list_datasets
 from fvm_core.errors import ReviewError
 from fvm_core.files import atomic_write, file_sha256, slug, write_json
 from fvm_core.provenance import digest, machine, now, version
@@ -147,14 +149,16 @@ def write_export(workspace: Workspace, name: str, frame: pd.DataFrame, provenanc
     return files
 
 
-def use_as_dataset(workspace: Workspace, name: str, spec: DatasetSpec, corrections: Path) -> str:
+def use_as_dataset(workspace: Workspace, name: str, spec: DatasetSpec, write: Callable[[str], Exported]) -> str:
     """Register `spec` with the corrected labels laid over it under a new name and return that name.
+
+    `write(name)` makes the export; the dataset gets files of its own, so that later exports do not change it.
 
     Raises:
         ReviewError: the name is taken by a dataset. DataError: the corrections do not fit the dataset.
     """
-    from fvm_core.data.registry import add_dataset, list_datasets
-
-    if slug(name) in list_datasets(workspace):
-        raise ReviewError(f"`name` must be new, but a dataset {slug(name)!r} exists. Type another name.")
-    return add_dataset(workspace, name, replace(spec, corrections=str(corrections)))
+    key = slug(name)
+    if key in list_datasets(workspace):
+        raise ReviewError(f"`name` must be new, but a dataset {key!r} exists. Type another name.")
+    files = write(f"dataset-{key}")
+    return add_dataset(workspace, key, with_corrections(spec, str(files.parquet)))

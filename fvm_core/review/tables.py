@@ -25,6 +25,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fvm_core.errors import StorageError
 
+PATIENCE = 10.0
+"""Seconds to wait for another writer."""
+
 METADATA = MetaData()
 
 SESSIONS = Table(
@@ -63,12 +66,11 @@ DECISIONS = Table(
     sqlite_autoincrement=True,
 )
 
-_GUARDS = tuple(
-    f"CREATE TRIGGER IF NOT EXISTS {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-    f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-    for table in ("sessions", "decisions")
+_GUARDS = {
+    f"{table}_no_{verb.lower()}": f"BEFORE {verb} ON {table} BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+    for table in METADATA.tables
     for verb in ("UPDATE", "DELETE")
-)
+}
 
 
 def connect(url: str) -> Engine:
@@ -79,19 +81,22 @@ def connect(url: str) -> Engine:
     Raises:
         StorageError: the file cannot be opened or is no database.
     """
-    engine = create_engine(url, connect_args={"timeout": 30})
+    engine = create_engine(url, connect_args={"timeout": PATIENCE})
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
-    with transaction(engine, writes=True) as connection:
-        METADATA.create_all(connection)
-        for guard in _GUARDS:
-            connection.exec_driver_sql(guard)
+    with transaction(engine, writes=False) as connection:
+        found = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
+    if not {*METADATA.tables, *_GUARDS} <= found:
+        with transaction(engine, writes=True) as connection:
+            METADATA.create_all(connection)
+            for name, guard in _GUARDS.items():
+                connection.exec_driver_sql(f"CREATE TRIGGER IF NOT EXISTS {name} {guard}")
     return engine
 
 
 @contextmanager
 def transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
-    """One transaction, committed on a clean exit; `writes` takes the write lock at its start (others wait up to 30 s).
+    """One transaction, committed on a clean exit; `writes` takes the write lock at its start (others wait up to 10 s).
 
     Raises:
         StorageError: the disk is full or read-only, the file is locked or damaged; nothing was written.
@@ -109,7 +114,7 @@ def transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
 
 def _on_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -19,7 +19,11 @@ def open_cached(workspace: Workspace, name: str) -> LabeledImages:
     Raises:
         DataError: there is none, or it cannot be opened.
     """
-    spec = read_spec(workspace, name)
+    return open_spec_cached(read_spec(workspace, name))
+
+
+def open_spec_cached(spec: DatasetSpec) -> LabeledImages:
+    """Return the dataset that `spec` describes, for one that need not have a name. Raises DataError like above."""
     return _open(json.dumps(spec.to_json(), sort_keys=True), stamp(spec))
 
 

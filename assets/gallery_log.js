@@ -1,0 +1,134 @@
+// The browser's half of the decision log: numbered, cumulative, kept until the server says it is on disk.
+// Nothing here draws. pages/ui/gallery.py puts this file before gallery_draw.js and gallery.js.
+
+const RESEND_MS = 2000;
+const MOST_SENT = 1000;
+
+function randomId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// A copy of what is not yet on disk, so that a tab closed too soon loses nothing. One key per session and tab.
+// Without storage (private mode, full) the log still lives in memory until it is acknowledged.
+class Backup {
+  constructor(session) {
+    this.prefix = `fvm-review:${session}:`;
+  }
+
+  read(client) {
+    try {
+      const entries = JSON.parse(localStorage.getItem(this.prefix + client) ?? "[]");
+      return entries.filter((entry) => entry.client === client && entry.seq > 0);
+    } catch {
+      return [];
+    }
+  }
+
+  write(client, entries) {
+    try {
+      if (entries.length) localStorage.setItem(this.prefix + client, JSON.stringify(entries));
+      else localStorage.removeItem(this.prefix + client);
+    } catch {
+      return;
+    }
+  }
+
+  clients() {
+    try {
+      const keys = Object.keys(localStorage).filter((key) => key.startsWith(this.prefix));
+      return keys.map((key) => key.slice(this.prefix.length));
+    } catch {
+      return [];
+    }
+  }
+}
+
+class DecisionQueue {
+  // `look()` tells which page is in view and which pages are here; `onChange()` is called when the log changed.
+  constructor(session, look, onChange) {
+    this.session = session;
+    this.look = look;
+    this.onChange = onChange;
+    this.client = randomId();
+    this.backup = new Backup(session);
+    // Left over from an earlier tab: sent again under their own numbers.
+    this.adopted = this.backup.clients();
+    this.pending = this.adopted.flatMap((client) => this.backup.read(client));
+    this.seq = 0;
+    this.echo = 0;
+    this.told = null;
+    this.dirty = false;
+    this.inFlight = null;
+    this.timer = null;
+    this.send = () => {};
+  }
+
+  add(entry) {
+    this.seq += 1;
+    this.pending.push({ ...entry, client: this.client, seq: this.seq });
+    this.backup.write(this.client, this.own());
+    this.flush();
+    this.onChange();
+  }
+
+  own() {
+    return this.pending.filter((entry) => entry.client === this.client);
+  }
+
+  askForPages() {
+    this.dirty = true;
+    this.flush();
+  }
+
+  // One message is under way at a time; the next one carries everything that gathered meanwhile. Sending one for each
+  // key would restart the server's run before it could answer.
+  flush() {
+    if (this.inFlight || (!this.pending.length && !this.dirty)) return;
+    this.echo += 1;
+    this.dirty = false;
+    this.inFlight = this.echo;
+    this.told = this.look();
+    this.after(RESEND_MS, () => {
+      this.inFlight = null;
+      this.dirty = true;
+      this.onChange();
+    });
+    this.send("sent", {
+      client: this.client,
+      session: this.session,
+      entries: this.pending.slice(0, MOST_SENT),
+      view: this.told,
+      echo: this.echo,
+    });
+  }
+
+  after(wait, action) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      action();
+      this.flush();
+    }, wait);
+  }
+
+  // `data.acked` numbers are on disk, or refused for good with a reason.
+  settle(data) {
+    const open = (entry) => entry.seq > (data.acked?.[entry.client] ?? 0);
+    if (!this.pending.every(open)) {
+      this.pending = this.pending.filter(open);
+      this.backup.write(this.client, this.own());
+      for (const client of this.adopted) this.backup.write(client, this.backup.read(client).filter(open));
+    }
+    const answered = data.client === this.client && data.echo >= (this.inFlight ?? Infinity);
+    if (answered) {
+      this.inFlight = null;
+      clearTimeout(this.timer);
+    }
+    if (!data.problem) this.flush();
+    else if (answered) this.after(RESEND_MS, () => {});
+  }
+
+  close() {
+    clearTimeout(this.timer);
+  }
+}

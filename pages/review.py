@@ -1,0 +1,117 @@
+"""Review page: flagged images in order of suspicion, one key for each decision, corrected labels to take home."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from fvm_core.data.dataset import DatasetSpec, LabeledImages
+from fvm_core.errors import ReviewError
+from fvm_core.influence.store import read_scores
+from fvm_core.provenance import digest
+from fvm_core.review.inbox import Known
+from fvm_core.review.log import DecisionLog
+from fvm_core.review.session import ReviewSession
+from fvm_core.workspace import current_workspace
+from pages.ui.errors import shown
+from pages.ui.gallery import Shown, gallery
+from pages.ui.links import link
+from pages.ui.open_data import open_spec_cached
+from pages.ui.review_export import export_section
+from pages.ui.review_filters import choose_filter, frozen_queue
+from pages.ui.review_session import choose_session
+from pages.ui.score_sets import FileKey, ScoreFile, by_fingerprint, listed
+
+EMPTY = ":material/fact_check:"
+COLUMNS = ["id", "row", "label", "score", "suspicion", "suggested"]
+
+
+def main() -> None:
+    workspace = current_workspace()
+    with shown():
+        files, _ = listed(workspace)
+    if not files:
+        st.title("Review")
+        st.info(
+            "There are no scores yet: the review goes through images in order of suspicion.",
+            icon=":material/fact_check:",
+        )
+        link("score", "Score a dataset")
+        return
+    title, choice, review = st.columns([1.1, 2, 2.6], vertical_alignment="bottom")
+    title.title("Review")
+    with choice:
+        file = _choose(files)
+    with shown():
+        log = decision_log(workspace.review_url)
+        dataset, index_of = _dataset(file)
+    with review:
+        session = choose_session(log, dataset=file.dataset, fingerprint=file.fingerprint)
+    with shown():
+        frame = _frame(file.key)
+        wanted, page_size = choose_filter(dataset.class_names, frame)
+        actions = {sample: state.action for sample, state in log.replay(session.id).states().items()}
+        key = (session.id, *file.key, page_size)
+        positions, token, start = frozen_queue(frame, wanted, actions, key=key)
+    same = [item for item in files if item.fingerprint == file.fingerprint]
+    known = Known(
+        given=lambda sample: int(dataset.labels[index_of[sample]]) if sample in index_of else None,
+        classes=dataset.num_classes,
+        runs={f"{item.run}/{item.method}": digest(dict(item.provenance)) for item in same},
+    )
+    queue = Shown(dataset, index_of, frame, file.path, file.run, file.method, positions, token, start, page_size)
+    _gallery(log, session, queue, known)
+    export_section(workspace, log, session, dataset, frame, file.provenance)
+
+
+@st.fragment
+def _gallery(log: DecisionLog, session: ReviewSession, queue: Shown, known: Known) -> None:
+    with shown():
+        gallery(log, session, queue, known, reviewer=session.reviewer)
+
+
+def _choose(files: Sequence[ScoreFile]) -> ScoreFile:
+    """Draw the choice of scores: influence first; with several datasets each label names its own."""
+    several = len(by_fingerprint(files)) > 1
+    order = sorted(files, key=lambda item: (item.method != "influence", item.role != "fvm"))
+    by_path = {item.path: item for item in order}
+
+    def title(path: str) -> str:
+        item = by_path[path]
+        return f"{item.dataset} · {item.label}" if several else item.label
+
+    if st.session_state.get("review_scores") not in by_path:
+        st.session_state["review_scores"] = order[0].path
+    return by_path[
+        st.selectbox("Scores", list(by_path), format_func=title, key="review_scores", persist_state="session")
+    ]
+
+
+@st.cache_resource(max_entries=4)
+def decision_log(url: str) -> DecisionLog:
+    return DecisionLog(url)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the scores …")
+def _frame(key: FileKey) -> pd.DataFrame:
+    return read_scores(key[0], columns=COLUMNS).frame
+
+
+def _dataset(file: ScoreFile) -> tuple[LabeledImages, dict[str, int]]:
+    dataset = open_spec_cached(DatasetSpec.from_json(file.provenance["dataset"]["spec"]))
+    if dataset.fingerprint != file.fingerprint:
+        raise ReviewError(
+            f"dataset `{file.dataset}` must be as it was when it was scored, but its labels or images have changed. "
+            "Score it again, or bring back the earlier files."
+        )
+    return dataset, _index(dataset, dataset.fingerprint)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _index(_dataset: LabeledImages, fingerprint: str) -> dict[str, int]:
+    return {sample: index for index, sample in enumerate(_dataset.ids.tolist())}
+
+
+main()

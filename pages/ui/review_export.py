@@ -1,0 +1,84 @@
+"""Taking the corrected labels home, or using them here as a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from fvm_core.data.dataset import LabeledImages
+from fvm_core.provenance import digest
+from fvm_core.review.export import Exported, corrected_labels, export_provenance, use_as_dataset, write_export
+from fvm_core.review.log import DecisionLog
+from fvm_core.review.session import ReviewSession
+from fvm_core.workspace import Workspace
+from pages.ui.errors import shown
+from pages.ui.links import link
+from pages.ui.text import plain
+
+TYPES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet", ".json": "application/json"}
+
+
+@st.fragment
+def export_section(
+    workspace: Workspace,
+    log: DecisionLog,
+    session: ReviewSession,
+    dataset: LabeledImages,
+    scores: pd.DataFrame,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Draw the buttons. Files go to the workspace's exports folder first; the browser may download them from there."""
+    st.subheader("Take the labels home")
+    st.markdown(
+        "Every sample with its label after your review, who decided it and on which score. "
+        "Samples without a decision keep their given label."
+    )
+
+    def write(name: str) -> Exported:
+        replay = log.replay(session.id)
+        frame = corrected_labels(
+            dataset, replay.states(), scores=scores, method=str(provenance["method"]),
+            score_provenance=digest(dict(provenance)),
+        )  # fmt: skip
+        about = export_provenance(session, dataset, replay.counts(len(dataset)), provenance)
+        return write_export(workspace, name, frame, about)
+
+    left, right = st.columns(2, gap="large")
+    with left, shown(stop=False):
+        if st.button("Write CSV and Parquet", type="primary", icon=":material/save:"):
+            time = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+            st.session_state["review_exported"] = write(f"{session.dataset}-{session.name[:24]}-{time}")
+        _downloads(st.session_state.get("review_exported"))
+    with right, shown(stop=False):
+        _use(workspace, session, dataset, write)
+
+
+def _downloads(files: Exported | None) -> None:
+    if files is None or not files.csv.exists():
+        return
+    st.success(f"Written to {plain(files.csv.parent)}", icon=":material/check:")
+    with st.container(horizontal=True):
+        for word, path in (("CSV", files.csv), ("Parquet", files.parquet), ("Provenance", files.provenance)):
+            st.download_button(
+                f"Download {word}", _reader(path), file_name=path.name, mime=TYPES[path.suffix],
+                icon=":material/download:", on_click="ignore", key=f"review_download_{word}",
+            )  # fmt: skip
+
+
+def _reader(path: Path) -> Any:
+    return lambda: path.read_bytes()
+
+
+def _use(workspace: Workspace, session: ReviewSession, dataset: LabeledImages, write: Any) -> None:
+    with st.form("review_use", border=False):
+        name = st.text_input("Name of a dataset with these labels", value=f"{session.dataset}-corrected", max_chars=64)
+        if not st.form_submit_button("Use as dataset", icon=":material/database:"):
+            return
+    made = use_as_dataset(workspace, name, dataset.spec, write)
+    st.success(f"Dataset {plain(made)} is ready on every page.", icon=":material/check:")
+    link("score", "Score it again")

@@ -1,0 +1,97 @@
+"""The filters above the gallery, and the order they freeze until the person asks for a new one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from fvm_core.provenance import digest
+from fvm_core.review.queue import QueueFilter, queue
+from pages.ui.text import plain
+
+STATE_TITLES = {
+    "undecided": "Undecided",
+    "all": "All",
+    "accept": "Accepted",
+    "keep": "Kept",
+    "pick": "Picked",
+    "skip": "Skipped",
+}
+PAGE_SIZES = (24, 36, 48, 60)
+
+
+def choose_filter(names: Sequence[str], frame: pd.DataFrame) -> tuple[QueueFilter, int]:
+    """Draw the filters and return them with the number of images a page. Raises ReviewError for impossible ones."""
+    columns = st.columns([6.4, 1.9, 2.1, 1.4], vertical_alignment="bottom")
+    state = columns[0].segmented_control(
+        "State", list(STATE_TITLES), format_func=STATE_TITLES.__getitem__, default="undecided", key="review_state",
+        label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
+    labels = list(range(len(names)))
+    given = columns[1].multiselect(
+        "Given label", labels, format_func=lambda label: names[label], placeholder="Given: any",
+        label_visibility="collapsed", key="review_given", persist_state="session",
+    )  # fmt: skip
+    suggested = columns[2].multiselect(
+        "Suggested label", labels, format_func=lambda label: names[label], placeholder="Suggested: any",
+        label_visibility="collapsed", key="review_suggested", persist_state="session",
+    )  # fmt: skip
+    with columns[3].popover("More", icon=":material/filter_list:", width="stretch"):
+        search = st.text_input("Part of an id", key="review_search", persist_state="session")
+        top = st.number_input(
+            "Only the k most suspicious", min_value=1, max_value=max(len(frame), 1), value=None, step=100,
+            placeholder="all", key="review_top", persist_state="session",
+        )  # fmt: skip
+        low, high = _score_range(frame)
+        size = st.selectbox("Images a page", PAGE_SIZES, key="review_page_size", persist_state="session")
+        if st.button("Refresh the queue", icon=":material/refresh:", help="Leave out what was decided meanwhile."):
+            st.session_state["review_refresh"] = st.session_state.get("review_refresh", 0) + 1
+    return (
+        QueueFilter(
+            given=tuple(given),
+            suggested=tuple(suggested),
+            state=state or "all",
+            low=low,
+            high=high,
+            top=int(top) if top else None,
+            search=search.strip(),
+        ),
+        size,
+    )
+
+
+def _score_range(frame: pd.DataFrame) -> tuple[float | None, float | None]:
+    scores = frame["score"].to_numpy(np.float64)
+    finite = scores[np.isfinite(scores)]
+    if not finite.size:
+        return None, None
+    st.caption(f"Scores of this run: {plain(f'{finite.min():.4g}')} to {plain(f'{finite.max():.4g}')}")
+    left, right = st.columns(2)
+    low = left.number_input(
+        "Score from", value=None, step=0.1, format="%g", placeholder="any", key="review_low", persist_state="session"
+    )
+    high = right.number_input(
+        "to", value=None, step=0.1, format="%g", placeholder="any", key="review_high", persist_state="session"
+    )
+    return low, high
+
+
+def frozen_queue(
+    frame: pd.DataFrame, wanted: QueueFilter, actions: Mapping[str, str], *, key: Sequence[object]
+) -> tuple[NDArray[np.int64], str, int]:
+    """Return (positions, token, start). The order is kept until `key`, the filter or the refresh count changes:
+    deciding does not pull images from under the person's fingers. `token` names this very order of this very file. `start` is the first undecided place, else 0."""
+    name = digest([[str(part) for part in key], repr(wanted), st.session_state.get("review_refresh", 0)])
+    kept = st.session_state.get("review_queue")
+    if kept is None or kept[0] != name:
+        positions = queue(frame, wanted, actions)
+        ids = frame["id"].to_numpy()
+        start = next((at for at, row in enumerate(positions) if ids[row] not in actions), 0)
+        kept = (name, positions, hashlib.sha256(name.encode() + positions.tobytes()).hexdigest()[:32], start)
+        st.session_state["review_queue"] = kept
+    return kept[1], kept[2], kept[3]

@@ -1,0 +1,42 @@
+"""Thumbnails as data URIs, made once and kept between reruns."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import streamlit as st
+from PIL import Image, UnidentifiedImageError
+
+from fvm_core.data.dataset import LabeledImages
+from fvm_core.data.images import thumbnail_png
+from fvm_core.errors import FVMError
+
+SIDE = 240
+
+
+def thumbnail(dataset: LabeledImages, index: int) -> tuple[str, str]:
+    """Return (data URI, "") or ("", what is wrong with the image). Small images keep their own pixels: the browser
+    enlarges them crisply; large ones are reduced to 240 pixels."""
+    return _thumbnail(dataset, dataset.fingerprint, index)
+
+
+@st.cache_data(show_spinner=False, max_entries=4096)
+def _thumbnail(_dataset: LabeledImages, fingerprint: str, index: int) -> tuple[str, str]:
+    try:
+        image = _dataset.read(index)
+        png = thumbnail_png(image, side=min(SIDE, _longer_side(image)))
+    except (FVMError, OSError) as error:
+        return "", str(error)
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}", ""
+
+
+def _longer_side(image: bytes | np.ndarray) -> int:
+    if isinstance(image, np.ndarray):
+        return max(image.shape[:2])
+    try:
+        with Image.open(io.BytesIO(image)) as header:
+            return max(header.size)
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        return SIDE

@@ -1,0 +1,202 @@
+"""The review in a real browser: rapid keys all land on disk, and a fresh browser goes on where the last one stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from app_server import Server, screenshot
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from score_files import write_score_file
+
+from fvm_core.data.dataset import DatasetSpec, LabeledImages
+from fvm_core.data.registry import add_dataset, open_named
+from fvm_core.review.decision import Decision
+from fvm_core.review.log import DecisionLog
+from fvm_core.review.session import list_sessions
+
+pytestmark = pytest.mark.browser
+DECIDED = {"a": "accept", "k": "keep", "s": "skip", "u": "undo", "5": "pick"}
+
+
+@pytest.fixture(scope="module")
+def dataset(server: Server) -> LabeledImages:
+    """The digits demo with made-up scores: the true label is the best supported one."""
+    add_dataset(server.workspace, "digits", DatasetSpec("digits", label="noisy"))
+    digits = open_named(server.workspace, "digits")
+    assert digits.clean_labels is not None
+    n = len(digits)
+    scores = np.random.default_rng(0).lognormal(0, 2, (n, 10))
+    scores[np.arange(n), digits.clean_labels] *= 1e-4
+    exact = scores.argsort(axis=1).argsort(axis=1) < 6
+    exact[np.arange(n), digits.labels] = True
+    write_score_file(server.workspace.scores / "digits-fvm" / "influence.parquet", digits, scores, exact=exact)
+    write_score_file(server.workspace.scores / "digits-fvm" / "loss.parquet", digits, scores**0.3, method="loss")
+    return digits
+
+
+def open_review(server: Server, page: Page) -> Locator:
+    """Open the page, start the review if there is none, and return the gallery's grid."""
+    server.goto(page, "review")
+    page.wait_for_selector('.card, button:has-text("Start the review")', timeout=90_000)
+    start = page.get_by_role("button", name="Start the review")
+    if start.count():
+        start.click()
+    grid = page.get_by_role("listbox", name="Images in order of suspicion")
+    expect(grid.get_by_role("option").first).to_be_visible(timeout=60_000)
+    return grid
+
+
+def decisions(server: Server) -> list[Decision]:
+    log = DecisionLog(server.workspace.review_url)
+    try:
+        return [decision for session in list_sessions(log) for decision in log.read(session.id)]
+    finally:
+        log.close()
+
+
+def wait_saved(page: Page) -> None:
+    expect(page.locator(".saving")).to_have_text("All saved", timeout=30_000)
+
+
+def ids(grid: Locator) -> list[str]:
+    return [card.get_attribute("data-id") or "" for card in grid.get_by_role("option").all()]
+
+
+def test_sixty_keys_at_twenty_a_second_all_land(
+    server: Server, dataset: LabeledImages, page: Page, browser: Browser
+) -> None:
+    grid = open_review(server, page)
+    expect(grid).to_be_focused()
+    screenshot(page, "review-start")
+    first_page = ids(grid)
+    assert len(first_page) == 24
+    keys = ("aak5as" * 10)[:60]
+    start = time.monotonic()
+    for number, key in enumerate(keys):
+        time.sleep(max(0.0, start + number * 0.05 - time.monotonic()))
+        page.keyboard.press(key)
+    rate = 59 / (time.monotonic() - start)
+    wait_saved(page)
+    expect(grid).to_be_focused()
+    expect(page.locator(".place")).to_contain_text("Page 3 of 55 · image 61 of 1,297")
+    screenshot(page, "review-after-60-keys")
+
+    stored = decisions(server)
+    assert [decision.action for decision in stored] == [DECIDED[key] for key in keys], f"at {rate:.1f} keys a second"
+    assert [decision.seq for decision in stored] == list(range(1, 61))
+    order = np.argsort(-np.asarray(_suspicion(server)), kind="stable")[:60]
+    assert [decision.sample for decision in stored] == dataset.ids[order].tolist()
+    assert [decision.sample for decision in stored[:24]] == first_page
+    for decision, row in zip(stored, order, strict=True):
+        assert decision.given == dataset.labels[row]
+        wanted = {"accept": decision.suggested, "pick": 5}.get(decision.action, decision.given)
+        assert decision.label == wanted and decision.method == "influence" and decision.score is not None
+
+    fresh = browser.new_context(viewport={"width": 1366, "height": 768})
+    try:
+        again = fresh.new_page()
+        grid = open_review(server, again)
+        expect(again.locator(".figure").first).to_have_text("60decided")
+        expect(again.locator(".place")).to_contain_text("image 1 of 1,237")
+        assert not set(ids(grid)) & {decision.sample for decision in stored}
+        again.keyboard.press("u")
+        wait_saved(again)
+        expect(again.locator(".figure").first).to_have_text("59decided")
+    finally:
+        fresh.close()
+    undo = decisions(server)[-1]
+    assert (undo.action, undo.sample, undo.undoes) == ("undo", stored[-1].sample, stored[-1].number)
+
+
+def _suspicion(server: Server) -> list[float]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(server.workspace.scores / "digits-fvm" / "influence.parquet", columns=["suspicion"])
+    return list(table["suspicion"].to_pylist())
+
+
+def test_keys_move_pick_by_name_and_undo(server: Server, dataset: LabeledImages, page: Page) -> None:
+    grid = open_review(server, page)
+    before = len(decisions(server))
+    shown = ids(grid)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    current = grid.locator('[aria-selected="true"]')
+    columns = grid.evaluate("grid => getComputedStyle(grid).gridTemplateColumns.split(' ').length")
+    expect(current).to_have_attribute("data-id", shown[1 + columns])
+    page.keyboard.press("p")
+    expect(page.get_by_role("combobox", name="Class name")).to_be_focused()
+    page.keyboard.type("8")
+    screenshot(page, "review-pick")
+    page.keyboard.press("Enter")
+    expect(grid).to_be_focused()
+    picked = grid.locator(f'[data-id="{shown[1 + columns]}"]')
+    expect(picked).to_have_attribute("data-state", "saved", timeout=20_000)
+    expect(picked).to_contain_text("✎ 8")
+    expect(current).to_have_attribute("data-id", shown[2 + columns])
+    page.keyboard.press("u")
+    expect(picked).to_have_attribute("data-state", "undecided", timeout=20_000)
+    expect(current).to_have_attribute("data-id", shown[1 + columns])
+    page.keyboard.press("PageDown")
+    expect(page.locator(".place")).to_contain_text("Page 2")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".place")).to_contain_text("Page 1")
+    assert [d.action for d in decisions(server)[before:]] == ["pick", "undo"]
+    # Letters typed into the picker are Streamlit's own shortcuts elsewhere (c: clear caches, r: rerun).
+    page.keyboard.press("p")
+    page.keyboard.type("crc")
+    expect(page.get_by_role("combobox", name="Class name")).to_have_value("crc")
+    expect(page.get_by_role("dialog", name="Pick a class by name")).to_contain_text("No class has this name.")
+    page.keyboard.press("Escape")
+    expect(grid).to_be_focused()
+    assert page.get_by_text("Clear caches").count() == 0
+
+
+def test_nothing_is_saved_before_it_is_on_disk(server: Server, dataset: LabeledImages, page: Page) -> None:
+    """While another program holds the write lock, cards say `saving`; when it lets go they say `saved`."""
+    import sqlite3
+
+    grid = open_review(server, page)
+    shown = ids(grid)
+    before = len(decisions(server))
+    blocker = sqlite3.connect(server.workspace.root / "review.sqlite", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        page.keyboard.press("k")
+        page.keyboard.press("a")
+        card = grid.locator(f'[data-id="{shown[0]}"]')
+        expect(card).to_have_attribute("data-state", "saving")
+        page.wait_for_timeout(3000)
+        expect(card).to_have_attribute("data-state", "saving")
+        expect(page.locator(".saving")).to_contain_text("Saving 2")
+        assert len(decisions(server)) == before
+    finally:
+        blocker.execute("ROLLBACK")
+        blocker.close()
+    expect(card).to_have_attribute("data-state", "saved", timeout=30_000)
+    wait_saved(page)
+    assert [d.action for d in decisions(server)[before:]] == ["keep", "accept"]
+
+
+def test_a_tab_closed_too_soon_delivers_later(
+    server: Server, dataset: LabeledImages, context: BrowserContext, page: Page
+) -> None:
+    open_review(server, page)
+    before = len(decisions(server))
+    page.evaluate("WebSocket.prototype.send = () => {}")
+    page.keyboard.press("s")
+    page.keyboard.press("s")
+    kept = page.evaluate("Object.entries(localStorage).filter(([k]) => k.startsWith('fvm-review:')).map(([, v]) => v)")
+    assert sum(len(json.loads(value)) for value in kept) == 2
+    page.close()
+    again = context.new_page()
+    open_review(server, again)
+    wait_saved(again)
+    expect(again.locator(".saving")).to_have_text("All saved")
+    again.wait_for_timeout(500)
+    assert [d.action for d in decisions(server)[before:]] == ["skip", "skip"]
+    left = again.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('fvm-review:')).length")
+    assert left == 0
