@@ -65,10 +65,11 @@ class ModelSpec:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ModelSpec:
         """Build from a mapping. Raises CheckpointError for unknown or missing keys and for values of a wrong kind."""
-        unknown = set(value) - set(cls.__dataclass_fields__)
-        if unknown or not {"arch", "num_classes"} <= set(value):
+        keys = set(value) if isinstance(value, Mapping) else set()
+        if not {"arch", "num_classes"} <= keys <= set(cls.__dataclass_fields__):
             raise CheckpointError(
-                f"a model's description must have `arch` and `num_classes` and only known keys, got {sorted(value)}. "
+                f"a model's description must have `arch` and `num_classes` and only known keys, "
+                f"got {str(value)[:200]}. "
                 "Save or import the model again."
             )
         items: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}

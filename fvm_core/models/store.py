@@ -51,11 +51,11 @@ class ModelRecord:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ModelRecord:
         """Build from a mapping. Raises CheckpointError for a missing or unknown key or an unknown role."""
-        unknown = set(value) - set(cls.__dataclass_fields__)
-        if unknown or not {"name", "role", "spec"} <= set(value) or value["role"] not in ROLES:
+        keys = set(value) if isinstance(value, Mapping) else set()
+        if not {"name", "role", "spec"} <= keys <= set(cls.__dataclass_fields__) or value["role"] not in ROLES:
             raise CheckpointError(
                 f"a model's record must have `name`, `spec`, a `role` out of {ROLES} and only known keys, "
-                f"got {sorted(value)} with role {value.get('role')!r}. Import or train the model again."
+                f"got {str(value)[:200]}. Import or train the model again."
             )
         items = dict(value)
         items["spec"] = ModelSpec.from_json(items["spec"])

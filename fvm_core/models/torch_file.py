@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def read_torch_file(path: Path, *, max_bytes: int) -> Any:
     budget = _check_zip(path, max_bytes) if is_zip else path.stat().st_size
     counter = _StorageCounter(path, budget)
     try:
-        return torch.load(path, map_location=counter, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about pickle protocols: the result is checked instead
+            return torch.load(path, map_location=counter, weights_only=True)
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
