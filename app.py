@@ -5,10 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.ui.links import ROOT, available
+from pages.ui.theme import QUIET
 
 st.set_page_config(
     page_title="FVM Studio", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide", initial_sidebar_state=232
 )
+st.html(QUIET)
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large", icon_image=str(ROOT / "assets" / "icon.svg"))
 
 st.navigation(

@@ -94,7 +94,8 @@ def listing(workspace: Workspace) -> None:
 
 @st.fragment(run_every=1)
 def live_listing(workspace: Workspace) -> None:
-    listing(workspace)
+    with st.container(key="live_jobs"):
+        listing(workspace)
     if not any(status.active for status in list_jobs(workspace)):
         st.rerun()
 

@@ -33,57 +33,56 @@ def introduction() -> None:
 
 
 def start_tuning(workspace: Workspace, models: dict[str, ModelRecord], datasets: dict[str, DatasetSpec]) -> None:
-    with st.container(border=True):
-        a, b, c = st.columns(3)
-        with a:
-            model = selection.choose(
-                "model", list(models), label="Checkpoint to tune",
-                format_func=lambda name: f"{name} · {ROLE_TITLES[models[name].role]}",
-                prefer=lambda name: models[name].role in ("base", "imported"),
-                help="Usually the model that was trained on the noisy labels.",
-            )  # fmt: skip
-        with b:
-            validation = selection.choose(
-                "validation", list(datasets), label="Clean validation set", help="The set it is tuned on."
-            )
-        with c:
-            dataset = selection.choose(
-                "dataset", list(datasets), label="Noisy training set", optional="none",
-                help="Only measured, never trained on: its loss shows whether the model forgets the wrong labels.",
-            )  # fmt: skip
-        if model is None or validation is None:
-            return
-        a, b, c = st.columns([2, 2, 1], vertical_alignment="bottom")
-        with a:
-            solver = tune_form.choose_solver()
-        with b:
-            name = tune_form.choose_name(model, solver, models)
-        with st.expander("Settings", icon=":material/settings:", key="tune_settings"):
-            hundred = dataset is not None and datasets[dataset].kind == "cifar100n"
-            values = tune_form.settings_form(solver, hundred_classes=hundred)
-        pressed = c.button(
-            "Start tuning", type="primary", icon=":material/play_arrow:", key="start_tuning", width="stretch"
+    a, b, c = st.columns(3)
+    with a:
+        model = selection.choose(
+            "model", list(models), label="Checkpoint to tune",
+            format_func=lambda name: f"{name} · {ROLE_TITLES[models[name].role]}",
+            prefer=lambda name: models[name].role in ("base", "imported"),
+            help="Usually the model that was trained on the noisy labels.",
+        )  # fmt: skip
+    with b:
+        validation = selection.choose(
+            "validation", list(datasets), label="Clean validation set", help="The set it is tuned on."
         )
-        with errors.shown(stop=False):
-            held_out = open_cached(workspace, validation)
-            check_validation(held_out, models[model].spec.num_classes)
-            if dataset == validation:
-                st.warning(
-                    "The noisy training set is also chosen as the clean validation set. Choose two different sets.",
-                    icon=":material/warning:",
-                )
-            elif dataset is not None:
-                warn_of_overlap(workspace, open_cached(workspace, dataset), held_out)
-            if pressed:
-                settings = TuneSettings(**values)
-                args = {
-                    "model": model, "validation": validation, "dataset": dataset, "settings": settings.to_json(),
-                    "name": slug(name),
-                }  # fmt: skip
-                title = f"Tune {slug(name)} ({tune_form.SOLVERS[solver]})"
-                start_job(workspace, "tune", args, title=title)
-                st.session_state["tune_watch_add"] = slug(name)
-                st.rerun()
+    with c:
+        dataset = selection.choose(
+            "dataset", list(datasets), label="Noisy training set", optional="none",
+            help="Only measured, never trained on: its loss shows whether the model forgets the wrong labels.",
+        )  # fmt: skip
+    if model is None or validation is None:
+        return
+    a, b, c = st.columns([2, 2, 1], vertical_alignment="bottom")
+    with a:
+        solver = tune_form.choose_solver()
+    with b:
+        name = tune_form.choose_name(model, solver, models)
+    with st.expander("Settings", icon=":material/settings:", key="tune_settings"):
+        hundred = dataset is not None and datasets[dataset].kind == "cifar100n"
+        values = tune_form.settings_form(solver, hundred_classes=hundred)
+    pressed = c.button(
+        "Start tuning", type="primary", icon=":material/play_arrow:", key="start_tuning", width="stretch"
+    )
+    with errors.shown(stop=False):
+        held_out = open_cached(workspace, validation)
+        check_validation(held_out, models[model].spec.num_classes)
+        if dataset == validation:
+            st.warning(
+                "The noisy training set is also chosen as the clean validation set. Choose two different sets.",
+                icon=":material/warning:",
+            )
+        elif dataset is not None:
+            warn_of_overlap(workspace, open_cached(workspace, dataset), held_out)
+        if pressed:
+            settings = TuneSettings(**values)
+            args = {
+                "model": model, "validation": validation, "dataset": dataset, "settings": settings.to_json(),
+                "name": slug(name),
+            }  # fmt: skip
+            title = f"Tune {slug(name)} ({tune_form.SOLVERS[solver]})"
+            start_job(workspace, "tune", args, title=title)
+            st.session_state["tune_watch_add"] = slug(name)
+            st.rerun()
 
 
 def running(workspace: Workspace, kind: str) -> None:
@@ -101,7 +100,7 @@ def draw_curves(workspace: Workspace, items: list[tune_watch.Watched], panels: d
 
 @st.fragment(run_every=1)
 def live_curves(workspace: Workspace, items: list[tune_watch.Watched], panels: dict[str, str], key: str) -> None:
-    with errors.shown():
+    with errors.shown(), st.container(key=f"live_{key}"):
         draw_curves(workspace, items, panels, key)
 
 
@@ -157,7 +156,10 @@ def main() -> None:
     with errors.shown():
         models, datasets = list_models(workspace), list_datasets(workspace)
         if models and datasets:
-            start_tuning(workspace, models, datasets)
+            busy = any(status.active and status.kind == "tune" for status in list_jobs(workspace))
+            title = "Start another tuning" if busy else "Start a tuning"
+            with st.expander(title, icon=":material/tune:", expanded=not busy, key=f"tune_form_{busy}"):
+                start_tuning(workspace, models, datasets)
             running(workspace, "tune")
             watch(workspace, kind="tune", panels=TUNING_PANELS, label="Tunings to draw")
             if any(record.role in ("vm", "fvm") for record in models.values()):

@@ -72,6 +72,10 @@ def curves(runs: Sequence[Run], *, panels: dict[str, str], columns: int = 3, row
             figure.update_yaxes(tickformat=".1%", row=row + 1, col=column + 1)
         if not any(metric in run.frame and run.frame[metric].notna().any() for run in runs):
             axis = "" if place == 0 else str(place + 1)
+            figure.add_trace(
+                go.Scatter(x=[0, 1], y=[0, 1], opacity=0, showlegend=False, hoverinfo="skip"), row + 1, column + 1
+            )
+            figure.update_yaxes(showticklabels=False, row=row + 1, col=column + 1)
             figure.add_annotation(
                 text="not measured yet", showarrow=False, xref=f"x{axis} domain", yref=f"y{axis} domain", x=0.5, y=0.5,
                 opacity=0.6,

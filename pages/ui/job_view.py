@@ -35,7 +35,8 @@ def badge(status: JobStatus) -> None:
 
 def summary(status: JobStatus) -> str:
     """Return one line of plain text: what the job does, how far it is, how long it still takes."""
-    parts = [status.message]
+    starting = "waiting for a free slot" if status.state == "queued" else "starting …"
+    parts = [status.message or (starting if status.active and not status.total else "")]
     if status.total:
         parts.append(f"{status.done:,} of {status.total:,}")
     if status.state == "running" and status.seconds_left is not None:
@@ -70,16 +71,15 @@ def controls(workspace: Workspace, status: JobStatus, *, key: str) -> None:
             args=(action, workspace, status.id),
         )  # fmt: skip
 
-    with st.container(horizontal=True, gap="small"):
-        if status.active:
-            if status.state == "paused" or status.request == "pause":
-                button("Continue", ":material/play_arrow:", unpause_job, "Go on where it waits")
-            elif status.request != "stop":
-                button("Pause", ":material/pause:", pause_job, "Wait at the next step; the process stays")
-            if status.request != "stop":
-                button("Stop", ":material/stop:", stop_job, "Save the state and end; it can be resumed later")
-        elif status.resumable:
-            button("Resume", ":material/restart_alt:", resume_job, "Go on from the last saved state")
+    if status.active:
+        if status.state == "paused" or status.request == "pause":
+            button("Continue", ":material/play_arrow:", unpause_job, "Go on where it waits")
+        elif status.request != "stop":
+            button("Pause", ":material/pause:", pause_job, "Wait at the next step; the process stays")
+        if status.request != "stop":
+            button("Stop", ":material/stop:", stop_job, "Save the state and end; it can be resumed later")
+    elif status.resumable:
+        button("Resume", ":material/restart_alt:", resume_job, "Go on from the last saved state")
 
 
 def draw(workspace: Workspace, status: JobStatus, *, key: str, steering: bool = True) -> None:
@@ -87,21 +87,23 @@ def draw(workspace: Workspace, status: JobStatus, *, key: str, steering: bool = 
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{plain(status.title)}**", width="content")
         badge(status)
+        st.space("stretch")
+        if steering:
+            controls(workspace, status, key=key)
     if status.active or 0 < status.fraction < 1:
         st.progress(status.fraction, text=plain(summary(status)))
     elif text := summary(status):
         st.caption(plain(text))
     if status.state in ("failed", "interrupted") and status.error:
         (st.error if status.state == "failed" else st.warning)(message(status.error))
-    if steering:
-        controls(workspace, status, key=key)
 
 
 @st.fragment(run_every=1)
 def _live(workspace: Workspace, job_id: str, key: str) -> None:
     status = job_status(workspace, job_id)
-    show_error()
-    draw(workspace, status, key=key)
+    with st.container(key=f"live_{key}_{job_id}"):
+        show_error()
+        draw(workspace, status, key=key)
     if not status.active:
         st.rerun()
 

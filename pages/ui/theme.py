@@ -13,6 +13,14 @@ ROLE_COLOURS = {"base": BASE, "imported": BASE, "vm": VM, "fvm": FVM}
 SOLVER_ROLES = {"sgd": "vm", "sam": "fvm"}
 ROLE_TITLES = {"base": "Base", "imported": "Imported", "vm": "VM (SGD)", "fvm": "FVM (SAM)"}
 
+QUIET = """<style>
+[data-testid="stStatusWidget"] { display: none; }
+[class*="st-key-live"] [data-stale="true"], [class*="st-key-live"][data-stale="true"] {
+  opacity: 1 !important; transition: none !important;
+}
+</style>"""
+"""Live parts (containers whose key begins with "live") run every second: no fading, no running figure each time."""
+
 
 def role_colour(role: str) -> str:
     """Return the chart colour of a model's role; neutral grey for one that is not known.
