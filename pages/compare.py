@@ -18,7 +18,6 @@ from pages.ui.score_sets import (
     default_methods,
     listed,
     selected_runs,
-    unique_labels,
 )
 from pages.ui.text import plain
 from pages.ui.theme import ROLE_TITLES
@@ -37,7 +36,7 @@ def main() -> None:
         link("score", "Score a dataset under one or more models")
         return
     fingerprint = _dataset(files or snapshots, files)
-    everything = unique_labels([item for item in files if item.fingerprint == fingerprint])
+    everything = [item for item in files if item.fingerprint == fingerprint]
     chosen = _methods(everything) if everything else []
     _draw(chosen, everything, [item for item in snapshots if item.fingerprint == fingerprint])
 

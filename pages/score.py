@@ -8,6 +8,7 @@ import streamlit as st
 
 from fvm_core.data.registry import list_datasets
 from fvm_core.influence.methods import METHODS
+from fvm_core.influence.settings import ScoreSettings
 from fvm_core.jobs.launch import start_job
 from fvm_core.jobs.status import list_jobs
 from fvm_core.models.store import ModelRecord, list_models
@@ -15,7 +16,17 @@ from fvm_core.workspace import Workspace, current_workspace
 from pages.ui import job_view, score_list, selection
 from pages.ui.errors import shown
 from pages.ui.links import link
-from pages.ui.score_form import LISSA, RELABEL, Planned, methods_table, newest_of_each_role, plan, role_title
+from pages.ui.score_form import (
+    DEFAULTS,
+    LISSA,
+    RELABEL,
+    Planned,
+    busy_runs,
+    methods_table,
+    newest_of_each_role,
+    plan,
+    role_title,
+)
 from pages.ui.score_sets import ScoreFile, listed
 from pages.ui.text import plain
 
@@ -73,7 +84,8 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
                 "Each score is stored with its own sign, and as *suspicion*: the same score turned so that larger is "
                 "more suspicious."
             )
-        settings = _settings("standard" in methods)
+        with shown():
+            settings = _settings("standard" in methods)
         if dataset == validation:
             st.warning(
                 "The training set is also chosen as the validation set. The scores need a *clean* validation set that "
@@ -86,13 +98,16 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
             return
         assert dataset is not None and validation is not None
         planned = plan(
-            chosen, dataset=dataset, validation=validation, methods=methods, settings=settings, files=files
+            chosen, dataset=dataset, validation=validation, methods=methods, settings=settings.to_json(), files=files
         )  # fmt: skip
-        _announce(planned)
+        busy = busy_runs(workspace)
+        waiting = [job for job in planned if job.run in busy]
+        _announce(planned, waiting)
         label = "Score with 1 model" if len(planned) == 1 else f"Score with {len(planned)} models"
-        if st.button(label, type="primary", key="score_start", icon=":material/play_arrow:"):
+        if st.button(label, type="primary", key="score_start", icon=":material/play_arrow:", disabled=bool(waiting)):
             for job in planned:
                 _start(workspace, "score", job.args, job.title)
+            st.rerun()
 
 
 def _models(models: dict[str, ModelRecord]) -> list[str]:
@@ -108,48 +123,49 @@ def _models(models: dict[str, ModelRecord]) -> list[str]:
     )  # fmt: skip
 
 
-def _settings(standard: bool) -> dict[str, Any]:
-    """Draw the settings and return them as the job takes them."""
+def _settings(standard: bool) -> ScoreSettings:
+    """Draw the settings and return them; the defaults are those of the command line.
+
+    Raises:
+        SettingsError: a value is out of range.
+    """
     one, two, three, four = st.columns([1, 1, 2, 1])
-    damping = one.number_input(
-        "Damping", min_value=0.0, value=1e-8, step=1e-8, format="%.1e", key="score_damping",
-        help="Added to every entry of the Fisher diagonal (Eq. 21). The paper uses a value close to 0.",
-    )  # fmt: skip
-    batch_size = two.number_input("Batch size", min_value=1, max_value=4096, value=64, step=16, key="score_batch")
-    relabel = three.selectbox(
-        "Suggested labels", list(RELABEL), format_func=RELABEL.__getitem__, key="score_relabel",
-        help="The suggestion is the class whose own score is least suspicious (Eq. 22)",
-    )  # fmt: skip
-    limit = four.number_input(
-        "Limit", min_value=0, value=0, step=100, key="score_limit", help="Score only this many samples; 0 means all"
-    )
-    settings: dict[str, Any] = {
-        "damping": float(damping), "batch_size": int(batch_size), "relabel": relabel, "seed": 0,
-        "limit": int(limit) or None,
+    typed: dict[str, Any] = {
+        "damping": one.number_input(
+            "Damping", min_value=0.0, value=DEFAULTS.damping, step=1e-8, format="%.1e", key="score_damping",
+            help="Added to every entry of the Fisher diagonal (Eq. 21)",
+        ),
+        "batch_size": two.number_input(
+            "Batch size", min_value=1, max_value=4096, value=DEFAULTS.batch_size, step=16, key="score_batch"
+        ),
+        "relabel": three.selectbox(
+            "Suggested labels", list(RELABEL), index=list(RELABEL).index(DEFAULTS.relabel), key="score_relabel",
+            format_func=RELABEL.__getitem__,
+            help="The suggestion is the class whose own score is least suspicious (Eq. 22)",
+        ),
+        "limit": four.number_input(
+            "Limit", min_value=1, value=None, step=100, key="score_limit", placeholder="all",
+            help="Score only a random sample of so many; leave it empty to score all",
+        ),
     }  # fmt: skip
     if standard:
-        settings.update(_lissa())
-    return settings
+        with st.expander("Settings of the standard influence (LiSSA)", icon=":material/settings:"):
+            for column, (key, (label, help_text)) in zip(st.columns(len(LISSA)), LISSA.items(), strict=True):
+                whole = key in ("lissa_depth", "lissa_repeats")
+                typed[key] = column.number_input(
+                    label, min_value=1 if whole else 0.0, value=getattr(DEFAULTS, key), key=f"score_{key}",
+                    step=1 if whole else None, help=help_text, placeholder="automatic",
+                    format=None if whole else "%.4g",
+                )  # fmt: skip
+    return ScoreSettings(**typed)
 
 
-def _lissa() -> dict[str, Any]:
-    """Draw LiSSA's settings; only those that were typed are handed on, the others keep the method's defaults."""
-    typed: dict[str, Any] = {}
-    with st.expander("Settings of the standard influence (LiSSA)", icon=":material/settings:"):
-        st.caption("Leave a field empty to use its default.")
-        for column, (key, (label, help_text)) in zip(st.columns(len(LISSA)), LISSA.items(), strict=True):
-            whole = key in ("lissa_depth", "lissa_repeats")
-            value = column.number_input(
-                label, min_value=1 if whole else 0.0, value=None, step=1 if whole else None, key=f"score_{key}",
-                help=help_text, placeholder="default", format=None if whole else "%.4g",
-            )  # fmt: skip
-            if value is not None:
-                typed[key] = value
-    return typed
-
-
-def _announce(planned: list[Planned]) -> None:
-    """Say where the scores go and what would be replaced."""
+def _announce(planned: list[Planned], waiting: list[Planned]) -> None:
+    """Say where the scores go, what would be replaced, and which runs are being written already."""
+    if waiting:
+        names = ", ".join(f"`{job.run}`" for job in waiting)
+        st.caption(f"A job is already writing the scores of {names}: wait for it below, or stop it.")
+        return
     names = ", ".join(f"`{job.run}`" for job in planned)
     replaced = sum(job.replaces for job in planned)
     tail = (
@@ -208,6 +224,9 @@ def _snapshots(workspace: Workspace, models: dict[str, ModelRecord], datasets: l
             "model": model, "dataset": dataset, "validation": validation, "sample": int(sample), "seed": int(seed),
             "run": model,
         }  # fmt: skip
+        if model in busy_runs(workspace):
+            st.caption(f"A job is already writing the scores of `{model}`: wait for it above, or stop it.")
+            return
         if st.button("Score the snapshots", key="snapshots_start", icon=":material/timeline:"):
             _start(workspace, "snapshots", args, f"Snapshots of {model}")
             st.rerun()

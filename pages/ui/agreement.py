@@ -14,7 +14,7 @@ from pages.ui.comparison import keys_of, percentiles, shared_samples, values
 from pages.ui.score_sets import FileKey, ScoreFile
 
 
-@st.cache_data(show_spinner=False, max_entries=16)
+@st.cache_data(show_spinner="Comparing the scores …", max_entries=16)
 def _correlation(keys: tuple[FileKey, ...], _files: Sequence[ScoreFile]) -> pd.DataFrame:
     ranks = np.stack([percentiles(_files, item) for item in _files])
     labels = [item.label for item in _files]

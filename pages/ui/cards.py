@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Sequence
 
 STYLE = """<style>
-.fvm-cards {display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 0.8rem;}
+.fvm-cards {display: grid; grid-template-columns: repeat(auto-fill, minmax(138px, 1fr)); gap: 0.8rem;}
 .fvm-card {border: 1px solid rgba(128,128,128,0.35); border-radius: 0.4rem; padding: 0.55rem; font-size: 0.82rem;
   line-height: 1.35; overflow-wrap: anywhere;}
 .fvm-card img, .fvm-card .none {width: 100%; aspect-ratio: 1; object-fit: contain; image-rendering: pixelated;
@@ -24,7 +23,7 @@ STYLE = """<style>
 
 
 def card(
-    image: bytes | None,
+    image: str,
     *,
     name: str,
     given: str,
@@ -32,13 +31,11 @@ def card(
     truth: str,
     bars: Sequence[tuple[str, str, float]],
 ) -> str:
-    """Return one card: PNG (None: not readable), labels (an empty one is left out) and bars of (label, colour, %)."""
+    """Return one card: image as a data URI ("": not readable), labels ("" where unknown), bars of (label, colour, %)."""
     shown = html.escape(name)
-    if image is None:
-        picture = '<div class="none">not readable</div>'
-    else:
-        data = base64.b64encode(image).decode("ascii")
-        picture = f'<img src="data:image/png;base64,{data}" alt="{shown}" title="{shown}">'
+    picture = '<div class="none">not readable</div>'
+    if image:
+        picture = f'<img src="{html.escape(image)}" alt="{shown}" title="{shown}">'
     arrow = f" → {html.escape(suggested)}" if suggested and suggested != given else ""
     note = f"true label: {html.escape(truth)}" if truth else ""
     rows = "".join(_bar(*bar) for bar in bars)

@@ -15,7 +15,7 @@ from pages.ui.comparison import Samples, keys_of, shared_samples, values
 from pages.ui.score_sets import FileKey, ScoreFile
 
 
-@st.cache_data(show_spinner=False, max_entries=24)
+@st.cache_data(show_spinner="Comparing the scores …", max_entries=24)
 def _table(keys: tuple[FileKey, ...], _files: Sequence[ScoreFile], k: int) -> pd.DataFrame:
     samples = shared_samples(_files)
     truth = samples.wrong[samples.known]

@@ -17,7 +17,7 @@ from pages.ui.theme import BASE, CLEAN, FVM, MISLABELED, NEUTRAL
 GROUP_COLOURS = {"clean": CLEAN, "mislabeled": MISLABELED, "all samples": NEUTRAL, "truth unknown": NEUTRAL}
 DASHES = {"loss": "dot", "margin": "dashdot", "el2n": "longdash", "confident": "longdashdot", "standard": "dash"}
 GRID = "rgba(128,128,128,0.22)"
-DIVERGING = [[0.0, MISLABELED], [0.5, "rgba(128,128,128,0.06)"], [1.0, CLEAN]]
+DIVERGING = [[0.0, MISLABELED], [0.5, "#F2F0EA"], [1.0, CLEAN]]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def detection(roc: pd.DataFrame, recall: pd.DataFrame, styles: Mapping[str, Line
     ):
         figure.update_xaxes(title_text=x_title, range=[0, 1], row=1, col=column)
         figure.update_yaxes(title_text=y_title, range=[0, 1.01], row=1, col=column)
-    return finish(figure, height=440)
+    count = roc["method"].nunique() + 1
+    return finish(figure, height=max(440, 90 + 24 * count), legend={"font": {"size": 12}})
 
 
 def snapshot_auc(frame: pd.DataFrame) -> go.Figure:
@@ -179,7 +180,8 @@ def rank_heatmap(matrix: pd.DataFrame) -> go.Figure:
     )
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(tickangle=-40)
-    return finish(figure, height=150 + 40 * max(len(labels), 5), keyed=False)
+    finish(figure, height=150 + 36 * max(len(labels), 5), keyed=False)
+    return figure.update_xaxes(showgrid=False).update_yaxes(showgrid=False)
 
 
 def overlap(frame: pd.DataFrame, styles: Mapping[str, LineStyle], *, total: int, k: int | None = None) -> go.Figure:

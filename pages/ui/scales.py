@@ -72,7 +72,8 @@ def _thin(first: int, last: int, most: int) -> list[int]:
 
 
 def fit_scale(values: ArrayLike) -> Scale:
-    """Choose the scale for a sample of scores: linear within a factor of 50, log when >= 0, symlog with both signs.
+    """Choose the scale for a sample of scores: linear if sizes differ by less than 50 times, else log when all are
+    >= 0, symlog with both signs.
 
     The log axis starts at the 0.1% quantile of the positive values, so that a few zeros do not stretch it.
 
@@ -85,7 +86,7 @@ def fit_scale(values: ArrayLike) -> Scale:
     if not size.size:
         return Scale()
     low, middle, high = np.quantile(size, [0.001, 0.5, 0.999])
-    if (high <= 2.0 and (x.min() < 0 or middle > 0.02)) or high / max(low, 1e-300) < 50:
+    if high / max(low, 1e-300) < 50:
         return Scale()
     if x.min() >= 0:
         return Scale("log", float(low))

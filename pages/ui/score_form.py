@@ -8,9 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from fvm_core.errors import DataError, JobError
 from fvm_core.files import slug
 from fvm_core.influence.methods import METHODS
+from fvm_core.influence.settings import ScoreSettings
+from fvm_core.jobs.folder import open_folder
+from fvm_core.jobs.status import list_jobs
 from fvm_core.models.store import ModelRecord
+from fvm_core.workspace import Workspace
 from pages.ui.score_sets import ScoreFile
 from pages.ui.theme import ROLE_TITLES
 
@@ -21,10 +26,11 @@ RELABEL: dict[str, str] = {
 }
 LISSA: dict[str, tuple[str, str]] = {
     "lissa_depth": ("Depth (steps)", "How many steps the recursion takes"),
-    "lissa_scale": ("Scale", "Divides the Hessian: larger converges more surely and more slowly"),
-    "lissa_damping": ("Damping", "Added to the Hessian's eigenvalues, as a share of the scale"),
+    "lissa_scale": ("Scale", "Divides the Hessian; left empty it comes from the Hessian's top eigenvalue"),
+    "lissa_damping": ("Damping", "Added to the Hessian's eigenvalues, as a share of the scale: in [0, 1)"),
     "lissa_repeats": ("Repeats", "Independent estimates that are averaged"),
 }
+DEFAULTS = ScoreSettings()
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,18 @@ def plan(
         replaces = sum(item.run == run and item.method in chosen for item in files)
         planned.append(Planned(run, f"Score {dataset} with {model}", args, replaces))
     return planned
+
+
+def busy_runs(workspace: Workspace) -> dict[str, str]:
+    """Return {run: title of the job} of the runs that an active job writes into."""
+    runs = {}
+    for job in list_jobs(workspace):
+        if job.active and job.kind in ("score", "snapshots"):
+            try:
+                runs[str(open_folder(workspace, job.id).read_spec().args.get("run", ""))] = job.title
+            except (JobError, DataError):
+                continue
+    return runs
 
 
 def role_title(record: ModelRecord) -> str:

@@ -71,11 +71,15 @@ def modified(path: str | Path) -> int:
 
 
 def score_files(workspace: Workspace) -> list[ScoreFile]:
-    """Return every score file: base, VM, FVM, and within a model in the order of METHODS."""
+    """Return every score file: base, VM, FVM, and within a model in the order of METHODS.
+
+    Labels are unique among the files of one dataset.
+    """
     files = [_described(info) for info in list_runs(workspace) if info.method in METHODS]
     order = list(METHODS)
     files.sort(key=lambda item: (_rank(item.role), item.run, order.index(item.method)))
-    return files
+    labels = {item.path: item.label for group in by_fingerprint(files).values() for item in unique_labels(group)}
+    return [replace(item, label=labels[item.path]) for item in files]
 
 
 def _described(info: RunInfo) -> ScoreFile:

@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from fvm_core.data.dataset import UNKNOWN, LabeledImages
-from fvm_core.data.images import thumbnail_png
-from fvm_core.data.registry import open_named
+from fvm_core.data.dataset import UNKNOWN
 from fvm_core.errors import DataError, FVMError
-from fvm_core.workspace import Workspace, current_workspace
+from fvm_core.workspace import current_workspace
 from pages.ui import chart
 from pages.ui.cards import card, grid
 from pages.ui.comparison import percentiles, shared_samples, values
 from pages.ui.figures import LineStyle
+from pages.ui.open_data import open_cached
 from pages.ui.score_sets import ScoreFile, line_styles
 from pages.ui.text import message
+from pages.ui.thumbnails import thumbnail
 
 PER_PAGE = 18
 MOST = 360
-
-
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _open(root: str, name: str, fingerprint: str) -> tuple[LabeledImages, pd.Index]:
-    """Return the dataset, kept open between runs of the page, and an index of its ids.
-
-    Raises:
-        DataError: it is gone, cannot be opened, or is no longer what was scored.
-    """
-    dataset = open_named(Workspace(Path(root)), name)
-    if dataset.fingerprint != fingerprint:
-        raise DataError(f"dataset `{name}` has changed since it was scored. Score it again to see its images.")
-    return dataset, pd.Index(dataset.ids)
-
-
-@st.cache_data(show_spinner=False, max_entries=2000)
-def _thumbnail(fingerprint: str, index: int, _dataset: LabeledImages) -> bytes | None:
-    try:
-        return thumbnail_png(_dataset.read(index), side=160)
-    except FVMError:
-        return None
 
 
 def most_apart(
@@ -70,7 +48,7 @@ def draw(files: Sequence[ScoreFile]) -> None:
     samples = shared_samples(files)
     names = [str(name) for name in one.provenance.get("class_names", ())]
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    directions = {"both": "Either way", "first": "First more suspicious", "second": "Second more suspicious"}
+    directions = {"both": "Either way", "first": "First higher", "second": "Second higher"}
     direction = bar.segmented_control(
         "Direction", list(directions), default="both", required=True, key="disagree_direction",
         format_func=directions.__getitem__,
@@ -79,7 +57,7 @@ def draw(files: Sequence[ScoreFile]) -> None:
         "Given label", [None, *range(len(names))], key="disagree_class",
         format_func=lambda k: "All classes" if k is None else names[k], width=190,
     )  # fmt: skip
-    kinds = {"all": "All samples", "wrong": "Mislabeled", "clean": "Clean"}
+    kinds = {"all": "All", "wrong": "Mislabeled", "clean": "Clean"}
     kind = "all"
     if samples.known.any():
         kind = bar.segmented_control(
@@ -97,7 +75,7 @@ def draw(files: Sequence[ScoreFile]) -> None:
     pages = -(-len(order) // PER_PAGE)
     page = st.pagination(pages, key="disagree_page") if pages > 1 else 1
     _images(table.iloc[(page - 1) * PER_PAGE : page * PER_PAGE], one, two, line_styles(files))
-    chart.csv_button(table, name="disagreement", label=f"These {len(table):,} samples as CSV")
+    chart.csv_button(table.drop(columns="row"), name="disagreement", label=f"These {len(table):,} samples as CSV")
 
 
 def _pair(files: Sequence[ScoreFile]) -> tuple[ScoreFile, ScoreFile]:
@@ -119,7 +97,7 @@ def _pair(files: Sequence[ScoreFile]) -> tuple[ScoreFile, ScoreFile]:
 def _table(
     files: Sequence[ScoreFile], one: ScoreFile, two: ScoreFile, order: np.ndarray, names: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the samples in `order`: id, given, truth, suggested (names) and both percentiles."""
+    """Return the samples in `order`: id, row in the dataset, given, truth, suggested (names) and both percentiles."""
     samples = shared_samples(files)
 
     def named(labels: np.ndarray) -> list[str]:
@@ -131,6 +109,7 @@ def _table(
     return pd.DataFrame(
         {
             "id": samples.ids[order],
+            "row": samples.rows[order],
             "given": named(samples.labels[order]),
             "suggested": named(suggested),
             "truth": named(samples.clean[order]),
@@ -143,20 +122,19 @@ def _table(
 def _images(table: pd.DataFrame, one: ScoreFile, two: ScoreFile, styles: Mapping[str, LineStyle]) -> None:
     """Draw the samples as cards with thumbnails, or as a table when the dataset cannot be opened."""
     try:
-        dataset, index = _open(str(current_workspace().root), one.dataset, one.fingerprint)
+        dataset = open_cached(current_workspace(), one.dataset)
+        if dataset.fingerprint != one.fingerprint:
+            raise DataError(f"dataset `{one.dataset}` has changed since it was scored. Score it again.")
     except FVMError as error:
         st.warning(f"The images cannot be shown: {message(error)}", icon=":material/hide_image:")
-        st.dataframe(table, hide_index=True, alt="Samples on which the methods disagree")
+        st.dataframe(table.drop(columns="row"), hide_index=True, alt="Samples on which the methods disagree")
         return
     looks = [(item.label, styles[item.label].colour) for item in (one, two)]
-    places = index.get_indexer(pd.Index(table["id"]))
-    images = [_thumbnail(one.fingerprint, int(place), dataset) if place >= 0 else None for place in places]
-    deck = [
-        card(
-            image, name=row["id"], given=row["given"], suggested=row["suggested"], truth=row["truth"],
-            bars=[(*looks[0], row["first"]), (*looks[1], row["second"])],
-        )
-        for image, row in zip(images, table.to_dict("records"), strict=True)
-    ]  # fmt: skip
+    deck = []
+    for row in table.to_dict("records"):
+        image, _ = thumbnail(dataset, row["row"]) if 0 <= row["row"] < len(dataset) else ("", "")
+        bars = [(*looks[0], row["first"]), (*looks[1], row["second"])]
+        words = {key: row[key] for key in ("given", "suggested", "truth")}
+        deck.append(card(image, name=row["id"], bars=bars, **words))
     st.html(grid(deck))
     st.caption("Bars: suspicion percentile of the image among all samples, 100 = most suspicious.")

@@ -17,32 +17,31 @@ from pages.ui.figures_spread import histograms, violins
 from pages.ui.scales import Scale, fit_scale
 from pages.ui.score_sets import ScoreFile
 
-MEASURES = {"suspicion": "Suspicion", "score": "Score, own sign", "rank": "Rank among all samples"}
-COLUMN = {"influence": "ours", "standard": "ours"} | {
-    key: key for key in METHODS if key not in ("influence", "standard")
-}
+MEASURES = {"suspicion": "Suspicion", "score": "Own sign", "rank": "Rank"}
+COLUMN = {key: "ours" if key in ("influence", "standard") else key for key in METHODS}
+BOUNDED = ("margin", "el2n", "confident")
 UNITS = {
-    "influence": "s = gᵀ(F + δ)⁻¹g",
-    "standard": "change of validation loss",
+    "influence": "s (Eq. 21)",
+    "standard": "influence (Eq. 6)",
     "loss": "loss (nats)",
-    "margin": "probability difference",
-    "el2n": "‖softmax − one-hot‖",
+    "margin": "margin",
+    "el2n": "EL2N",
     "confident": "label quality",
 }
 
 
 def axis_title(method: str, measure: str) -> str:
-    """Return the axis of a method's numbers: unit, and which side is suspicious.
+    """Return the axis of a method's numbers: what they are, and an arrow towards likely mislabeled.
 
-    >>> axis_title("loss", "suspicion")
-    'loss (nats) → suspicious'
+    >>> axis_title("loss", "suspicion"), axis_title("confident", "suspicion"), axis_title("confident", "score")
+    ('loss (nats) →', '− label quality →', '← label quality')
     """
     if measure == "rank":
-        return "suspicion percentile (100 = most)"
+        return "percentile →"
     unit, sign = UNITS.get(method, "score"), METHODS[method].suspicious
     if measure == "suspicion":
-        return f"{unit if sign > 0 else f'− {unit}'} → suspicious"
-    return f"{unit} → suspicious" if sign > 0 else f"suspicious ← {unit}"
+        return f"{unit} →" if sign > 0 else f"− {unit} →"
+    return f"{unit} →" if sign > 0 else f"← {unit}"
 
 
 def groups_of(samples: Samples) -> dict[str, NDArray[np.bool_]]:
@@ -54,7 +53,7 @@ def groups_of(samples: Samples) -> dict[str, NDArray[np.bool_]]:
     }  # fmt: skip
 
 
-@st.cache_resource(show_spinner=False, max_entries=24)
+@st.cache_resource(show_spinner="Comparing the scores …", max_entries=24)
 def _panels(
     keys: tuple[tuple[str, int], ...], _files: Sequence[ScoreFile], measure: str, same_axes: bool, linear: bool
 ) -> list[Distribution]:
@@ -89,7 +88,7 @@ def _axes(
     for method, number in zip(methods, numbers, strict=True):
         alike = [other for key, other in zip(methods, numbers, strict=True) if key == method]
         pool = np.concatenate(alike) if same_axes else number
-        scale = Scale() if linear else fit_scale(pool)
+        scale = Scale() if linear or method in BOUNDED else fit_scale(pool)
         finite = pool[np.isfinite(pool)]
         low, high = np.quantile(scale.forward(finite), [0.0005, 0.9995]) if finite.size else (0.0, 1.0)
         scales.append(scale)
@@ -156,7 +155,7 @@ def draw(files: Sequence[ScoreFile]) -> None:
 
 
 def _explain(samples: Samples, measure: str, linear: bool) -> str:
-    parts = []
+    parts = ["Arrows point towards likely mislabeled."]
     if samples.known.any():
         clean, wrong = int((samples.known & ~samples.wrong).sum()), int(samples.wrong.sum())
         parts.append(
@@ -166,7 +165,10 @@ def _explain(samples: Samples, measure: str, linear: bool) -> str:
     else:
         parts.append("No clean labels are known for this dataset, so all samples are drawn as one group.")
     if measure == "rank":
-        parts.append("A method that finds every wrong label pushes all of orange to the right of all blue.")
+        parts.append(
+            "Percentile of suspicion among all samples: a method that finds every wrong label puts all of orange to "
+            "the right of all blue."
+        )
     elif not linear:
         parts.append(
             "Logarithmic where scores span powers of ten (signed scores: linear near 0). The outermost 0.05% on each "
