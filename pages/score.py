@@ -9,11 +9,9 @@ import streamlit as st
 from fvm_core.data.registry import list_datasets
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.settings import ScoreSettings
-from fvm_core.jobs.launch import start_job
-from fvm_core.jobs.status import list_jobs
 from fvm_core.models.store import ModelRecord, list_models
 from fvm_core.workspace import Workspace, current_workspace
-from pages.ui import job_view, score_list, selection
+from pages.ui import score_jobs, score_list, selection, snapshot_form
 from pages.ui.errors import shown
 from pages.ui.links import link
 from pages.ui.score_form import (
@@ -28,9 +26,6 @@ from pages.ui.score_form import (
     role_title,
 )
 from pages.ui.score_sets import ScoreFile, listed
-from pages.ui.text import plain
-
-STARTED = "score_jobs"
 
 
 def main() -> None:
@@ -50,10 +45,10 @@ def main() -> None:
         link("load", "Load a dataset and a checkpoint, or the built-in demo")
         return
     with shown():
-        files, _ = listed(workspace)
+        files, snapshots = listed(workspace)
     _scoring(workspace, models, list(datasets), files)
-    _progress(workspace)
-    _snapshots(workspace, models, list(datasets))
+    score_jobs.progress(workspace)
+    snapshot_form.draw(workspace, models, [*files, *snapshots])
     st.header("Score files", anchor="files")
     if files:
         score_list.draw(files)
@@ -67,12 +62,17 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
     with st.container(border=True):
         chosen = _models(models)
         left, right = st.columns(2)
+        known = models[chosen[-1]] if chosen else None
         with left:
-            dataset = selection.choose("dataset", datasets, label="Training set to score")
+            dataset = selection.choose(
+                "dataset", datasets, label="Training set to score",
+                prefer=lambda name: known is not None and name == known.dataset.get("name"),
+            )  # fmt: skip
         with right:
             validation = selection.choose(
                 "validation", datasets, label="Clean validation set",
                 help="Gives the Fisher matrix of the influence score and the gradient of the standard one",
+                prefer=lambda name: name == known.validation.get("name") if known and known.validation else name != dataset,
             )  # fmt: skip
         methods = st.pills(
             "Methods", list(METHODS), selection_mode="multi", default=list(METHODS), key="score_methods",
@@ -100,14 +100,14 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
         planned = plan(
             chosen, dataset=dataset, validation=validation, methods=methods, settings=settings.to_json(), files=files
         )  # fmt: skip
-        busy = busy_runs(workspace)
+        busy = busy_runs(workspace, "score")
         waiting = [job for job in planned if job.run in busy]
         _announce(planned, waiting)
         label = "Score with 1 model" if len(planned) == 1 else f"Score with {len(planned)} models"
         if st.button(label, type="primary", key="score_start", icon=":material/play_arrow:", disabled=bool(waiting)):
-            for job in planned:
-                _start(workspace, "score", job.args, job.title)
-            st.rerun()
+            started = [score_jobs.start(workspace, "score", job.args, job.title) for job in planned]
+            if all(started):
+                st.rerun()
 
 
 def _models(models: dict[str, ModelRecord]) -> list[str]:
@@ -172,64 +172,6 @@ def _announce(planned: list[Planned], waiting: list[Planned]) -> None:
         f" {replaced} score file{'s' if replaced > 1 else ''} of an earlier run will be replaced." if replaced else ""
     )
     st.caption(f"One job a model; the scores go to {names}.{tail}")
-
-
-def _start(workspace: Workspace, kind: str, args: dict[str, Any], title: str) -> None:
-    with shown(stop=False):
-        job = start_job(workspace, kind, args, title=title)
-        st.session_state[STARTED] = [*st.session_state.get(STARTED, []), job]
-
-
-def _progress(workspace: Workspace) -> None:
-    """Draw scoring jobs that are at work, whoever started them, and those that this session started."""
-    mine = st.session_state.get(STARTED, [])
-    with shown(stop=False):
-        jobs = [
-            job for job in list_jobs(workspace) if job.kind in ("score", "snapshots") and (job.active or job.id in mine)
-        ]
-        if not jobs:
-            return
-        st.header("In progress" if any(job.active for job in jobs) else "Just finished", anchor="progress")
-        for job in sorted(jobs, key=lambda job: job.created):
-            with st.container(border=True):
-                job_view.watch(workspace, job.id, key="score")
-    if any(job.state == "done" for job in jobs):
-        link("compare", "Compare the scores")
-
-
-def _snapshots(workspace: Workspace, models: dict[str, ModelRecord], datasets: list[str]) -> None:
-    """Draw the second part: one sample of the training set under every snapshot of a tuning (Fig. 3)."""
-    st.header("Scores over tuning snapshots", anchor="snapshots")
-    st.markdown(
-        "How the standard influence fades while a model is tuned towards the minimum, and how the influence at the "
-        "minimum gains (Fig. 3 of the paper). A sample of the training set is scored under each kept snapshot."
-    )
-    able = [name for name, record in models.items() if len(record.snapshots) >= 2]
-    if not able:
-        st.info("No model has snapshots yet: tuning keeps them.", icon=":material/timeline:")
-        link("tune", "Tune a model")
-        return
-    with st.container(border=True):
-        one, two, three = st.columns([2, 1, 1])
-        preferred = [name for name in able if models[name].role == "fvm"] or able
-        model = one.selectbox(
-            "Tuned model", able, index=able.index(preferred[-1]), key="snapshots_model",
-            format_func=lambda name: f"{role_title(models[name])} · {len(models[name].snapshots)} snapshots",
-        )  # fmt: skip
-        sample = two.number_input("Sample size", min_value=10, value=2000, step=500, key="snapshots_sample")
-        seed = three.number_input("Seed", min_value=0, value=0, step=1, key="snapshots_seed")
-        dataset, validation = selection.selected("dataset"), selection.selected("validation")
-        st.caption(f"Training set: {plain(dataset)} · validation set: {plain(validation)} (as chosen above)")
-        args = {
-            "model": model, "dataset": dataset, "validation": validation, "sample": int(sample), "seed": int(seed),
-            "run": model,
-        }  # fmt: skip
-        if model in busy_runs(workspace):
-            st.caption(f"A job is already writing the scores of `{model}`: wait for it above, or stop it.")
-            return
-        if st.button("Score the snapshots", key="snapshots_start", icon=":material/timeline:"):
-            _start(workspace, "snapshots", args, f"Snapshots of {model}")
-            st.rerun()
 
 
 main()

@@ -31,7 +31,7 @@ def card(
     truth: str,
     bars: Sequence[tuple[str, str, float]],
 ) -> str:
-    """Return one card: image as a data URI ("": not readable), labels ("" where unknown), bars of (label, colour, %)."""
+    """Return one card: image as a data URI ("": not readable), labels ("" if unknown), bars of (label, colour, %)."""
     shown = html.escape(name)
     picture = '<div class="none">not readable</div>'
     if image:

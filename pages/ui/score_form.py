@@ -76,11 +76,11 @@ def plan(
     return planned
 
 
-def busy_runs(workspace: Workspace) -> dict[str, str]:
-    """Return {run: title of the job} of the runs that an active job writes into."""
+def busy_runs(workspace: Workspace, kind: str) -> dict[str, str]:
+    """Return {run: title of the job} of the runs that an active job of this kind (score, snapshots) writes into."""
     runs = {}
     for job in list_jobs(workspace):
-        if job.active and job.kind in ("score", "snapshots"):
+        if job.active and job.kind == kind:
             try:
                 runs[str(open_folder(workspace, job.id).read_spec().args.get("run", ""))] = job.title
             except (JobError, DataError):
