@@ -1,0 +1,69 @@
+"""Home: empty, with the demo running or done, and with a job that cannot start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from app_pages import add_digits, add_model, button, ended_job, labels, open_page, running_job, texts
+
+from fvm_core.errors import StorageError
+from fvm_core.workspace import Workspace
+from pages.ui.progress import DONE, LATER, NEXT, steps
+
+
+def test_empty_workspace_offers_the_demo_and_names_the_first_step(workspace: Workspace) -> None:
+    app = open_page("home")
+    assert "Try the demo" in labels(app)
+    assert "Nothing has run yet" in texts(app)
+    assert texts(app).count("arrow_forward: next") == 1
+
+
+def test_demo_button_starts_the_demo_job(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr("fvm_core.jobs.launch.start_job", lambda ws, kind, args, title="": started.append((kind, args)))
+    button(open_page("home"), "Try the demo").click().run()
+    assert started == [("demo", {})]
+
+
+def test_running_demo_shows_progress_and_no_second_start(workspace: Workspace) -> None:
+    with running_job(
+        workspace, "demo", {}, title="Demo: handwritten digits", done=30, total=100, message="FVM: step 3",
+        seconds_left=42.0,
+    ):  # fmt: skip
+        app = open_page("home")
+    assert "Try the demo" not in labels(app)
+    assert {"Pause", "Stop"} <= set(labels(app))
+    bar = app.get("progress")[0].proto
+    assert bar.value == 30
+    assert "42 s left" in bar.text
+
+
+def test_finished_demo_links_to_compare_and_review(workspace: Workspace) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    add_model(workspace, "digits-fvm", "fvm")
+    ended_job(workspace, "demo", {}, title="Demo", state="done", done=100, total=100, result={})
+    app = open_page("home")
+    targets = {link.proto.label for link in app.get("page_link")}
+    assert {"Compare the methods", "Review the flagged digits"} <= targets
+    assert "2 datasets, 1 checkpoint" in texts(app)
+
+
+def test_disk_error_is_shown_without_traceback(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> str:
+        raise StorageError("No job folder could be made in `/x` (disk full). Free disk space.")
+
+    monkeypatch.setattr("fvm_core.jobs.launch.start_job", refuse)
+    app = button(open_page("home"), "Try the demo").click().run()
+    assert not app.exception
+    assert "Free disk space" in app.error[0].value
+
+
+def test_steps_mark_the_first_open_one_as_next() -> None:
+    fresh = steps(datasets=0, models={}, scores=0, decisions=0)
+    assert [step.state for step in fresh] == [NEXT, LATER, LATER, LATER, LATER]
+    tuned = steps(datasets=2, models={"base": 1, "fvm": 1}, scores=0, decisions=0)
+    assert [step.state for step in tuned] == [DONE, DONE, NEXT, LATER, LATER]
+    one_score = steps(datasets=2, models={"base": 1, "fvm": 1}, scores=1, decisions=5)
+    assert [step.state for step in one_score] == [DONE, DONE, DONE, NEXT, DONE]
