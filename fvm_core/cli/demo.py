@@ -21,9 +21,6 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     code = run_and_print(workspace, "demo", {"train": args.train}, title="Digits demo")
     if code == 0 and args.train:
         shutil.rmtree(BASE, ignore_errors=True)
-        BASE.mkdir(parents=True)
-        for name in ("model.safetensors", "model.json", "metrics.jsonl"):
-            if (workspace.models / "digits-base" / name).exists():
-                shutil.copy(workspace.models / "digits-base" / name, BASE / name)
+        shutil.copytree(workspace.models / "digits-base", BASE)
         print(f"checkpoint written to {BASE}")
     return code

@@ -22,7 +22,7 @@ def summarize(workspace: Workspace, *, runs: list[str] | None = None) -> pd.Data
     """
     rows = []
     for info in list_runs(workspace):
-        if runs is not None and info.run not in runs:
+        if info.method not in METHODS or (runs is not None and info.run not in runs):
             continue
         table = read_scores(info.path, columns=["label", "clean_label", "suspicion", "suggested"])
         frame = table.frame[table.frame["clean_label"] != UNKNOWN]
