@@ -135,7 +135,10 @@ def train_base(workspace: Workspace, models: dict[str, ModelRecord], datasets: d
             return
         with errors.shown(stop=False):
             args = train_form(
-                datasets, models, dataset=selection.selected("dataset"), validation=selection.selected("validation")
+                datasets,
+                models,
+                dataset=selection.propose("dataset", list(datasets)),
+                validation=selection.propose("validation", list(datasets)),
             )
             if args is not None:
                 opened = open_cached(workspace, args["dataset"])

@@ -1,0 +1,167 @@
+"""Tune: nothing to tune, the paper's defaults, starting, live and finished curves, and what may not be started."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import pytest
+from app_pages import add_digits, add_model, button, labels, open_page, running_job, texts, visible
+
+from fvm_core.data.dataset import DatasetSpec
+from fvm_core.data.registry import add_dataset
+from fvm_core.tuning.settings import TRAIN_PRESETS, TuneSettings
+from fvm_core.workspace import Workspace
+from pages.ui import theme
+from pages.ui.curves import TUNING_PANELS, Run, curves, dashes
+from pages.ui.train_form import with_epochs
+from pages.ui.tune_watch import Watched, defaults, find
+
+ROWS = [{"step": 0, "val_loss": 0.8, "sam_gap": 0.2}, {"step": 50, "val_loss": 0.4, "sam_gap": 0.1, "train_loss": 0.5}]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """Jobs that the page wanted to start; none runs."""
+    jobs: list[tuple[str, dict[str, Any]]] = []
+
+    def record(workspace: Workspace, kind: str, args: dict[str, Any], *, title: str = "") -> str:
+        jobs.append((kind, args))
+        return "20260101-000000-000-tune-000000"
+
+    monkeypatch.setattr("fvm_core.jobs.launch.start_job", record)
+    return jobs
+
+
+def test_empty_page_names_what_is_missing(workspace: Workspace) -> None:
+    app = open_page("tune")
+    assert "lacks a checkpoint and a dataset" in app.info[0].value
+    assert "Start tuning" not in labels(app)
+
+
+def test_start_hands_over_the_papers_settings(workspace: Workspace, started: list[tuple[str, dict[str, Any]]]) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    app = button(open_page("tune"), "Start tuning").click().run()
+    assert not app.exception
+    ((kind, args),) = started
+    assert kind == "tune"
+    assert args["settings"] == TuneSettings(solver="sam").to_json()
+    assert (args["model"], args["validation"], args["dataset"]) == ("digits-base", "digits-validation", "digits")
+    assert args["name"] == "digits-fvm"
+
+
+def test_vm_is_plain_sgd_under_its_own_name(workspace: Workspace, started: list[tuple[str, dict[str, Any]]]) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    app = open_page("tune")
+    app.get("button_group")[0].set_value("sgd").run()
+    app.number_input(key="tune_steps").set_value(40).run()
+    button(app, "Start tuning").click().run()
+    settings = started[0][1]["settings"]
+    assert (settings["solver"], settings["steps"], started[0][1]["name"]) == ("sgd", 40, "digits-vm")
+    assert "tune_rho" not in [element.key for element in app.number_input]
+
+
+def test_setting_out_of_range_is_named_and_nothing_starts(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]]
+) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    app = open_page("tune")
+    app.number_input(key="tune_momentum").set_value(1.0).run()
+    button(app, "Start tuning").click().run()
+    assert "`momentum` must be in [0, 1), got 1.0" in visible(app.error[0].value)
+    assert started == []
+
+
+def test_overlap_is_warned_of_before_tuning(workspace: Workspace, started: list[tuple[str, dict[str, Any]]]) -> None:
+    add_digits(workspace)
+    add_dataset(workspace, "leak-clean", DatasetSpec("digits", label="clean", options={"split": "train"}))
+    add_model(workspace, "digits-base", "base")
+    app = open_page("tune", validation="leak-clean", dataset="digits")
+    assert "training images are also in the validation set" in app.warning[0].value
+    assert "1,297" in app.warning[0].value
+    kept = list((workspace.cache / "overlap").glob("*.json"))
+    assert len(kept) == 1
+
+
+def test_same_set_twice_is_warned_of(workspace: Workspace) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    app = open_page("tune", validation="digits", dataset="digits")
+    assert "Choose two different sets" in app.warning[0].value
+
+
+def test_broken_validation_set_is_an_error_with_a_remedy(workspace: Workspace) -> None:
+    add_digits(workspace)
+    (workspace.datasets / "gone.json").write_text(json.dumps(DatasetSpec("npz", "/nowhere/x.npz").to_json()))
+    add_model(workspace, "digits-base", "base")
+    app = open_page("tune", validation="gone", dataset="digits")
+    assert "/nowhere/x.npz" in visible(app.error[0].value)
+
+
+def test_running_tuning_is_drawn_with_its_buttons_and_curves(workspace: Workspace) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    add_model(workspace, "digits-vm", "vm", ROWS)
+    args = {"name": "digits-fvm", "settings": TuneSettings().to_json()}
+    with running_job(
+        workspace, "tune", args, title="Tune digits-fvm", done=50, total=1000, seconds_left=30.0
+    ) as folder:
+        folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+        app = open_page("tune")
+        assert {"Pause", "Stop"} <= set(labels(app))
+        assert app.multiselect(key="tune_watch").value == ["digits-fvm", "digits-vm"]
+        assert "30 s left" in app.get("progress")[0].proto.text
+        assert len(app.get("plotly_chart")) == 1
+
+
+def test_curves_use_one_colour_a_solver_and_dash_the_second(workspace: Workspace) -> None:
+    frame = pd.DataFrame(ROWS)
+    runs = [Run("a", "vm", frame), Run("b", "fvm", frame), Run("<b>c</b>", "fvm", frame)]
+    assert dashes(runs) == ["solid", "solid", "dash"]
+    figure = curves(runs, panels=TUNING_PANELS)
+    lines = {trace.name: trace.line for trace in figure.data if trace.name and trace.showlegend}
+    assert (lines["a"].color, lines["b"].color) == (theme.VM, theme.FVM)
+    assert lines["&lt;b&gt;c&lt;/b&gt;"].dash == "dash"
+    assert [note.text for note in figure.layout.annotations].count("not measured yet") == 4
+
+
+def test_watch_prefers_finished_models_and_proposes_one_of_each_role(workspace: Workspace) -> None:
+    for name, role in (("a-vm", "vm"), ("b-vm", "vm"), ("c-fvm", "fvm"), ("d-base", "base")):
+        add_model(workspace, name, role, ROWS)
+    found = find(workspace, kind="tune")
+    assert {item.name for item in found} == {"a-vm", "b-vm", "c-fvm"}
+    assert len(defaults(found)) == 2
+    running = Watched("e", "fvm", job="x", active=True)
+    assert defaults([running, *found])[0] == "e"
+    assert [item.name for item in find(workspace, kind="train")] == ["d-base"]
+
+
+def test_base_training_starts_with_the_preset_and_the_datasets_classes(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]]
+) -> None:
+    add_digits(workspace)
+    app = button(open_page("tune"), "Start training").click().run()
+    assert not app.exception
+    ((kind, args),) = started
+    assert (kind, args["name"], args["dataset"]) == ("train", "digits-base", "digits")
+    assert args["settings"] == TRAIN_PRESETS["digits"].to_json()
+    assert (args["model"]["arch"], args["model"]["num_classes"]) == ("digits_cnn", 10)
+    assert args["model"]["class_names"] == list("0123456789")
+
+
+def test_stretched_recipe_keeps_its_proportions() -> None:
+    short = with_epochs(TRAIN_PRESETS["paper"], 20)
+    assert (short.drop_epochs, short.checkpoint_epochs[-1], short.epochs) == ((10,), 20, 20)
+    assert with_epochs(TRAIN_PRESETS["paper"], 100) == TRAIN_PRESETS["paper"]
+
+
+def test_page_without_a_base_still_lets_one_watch(workspace: Workspace) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-fvm", "fvm", ROWS)
+    app = open_page("tune")
+    assert app.multiselect(key="tune_watch").value == ["digits-fvm"]
+    assert "Tune" in texts(app)
