@@ -67,13 +67,12 @@ def _methods(files: Sequence[ScoreFile]) -> list[ScoreFile]:
     """Draw the choice of runs and, for each, of its methods."""
     runs = by_run(files)
     key = f"compare_runs_{files[0].fingerprint[:12]}"
-    if key in st.session_state:
-        st.session_state[key] = [run for run in st.session_state[key] if run in runs]
-    with st.container(border=True):
+    chosen: list[ScoreFile] = []
+    summary = st.container()
+    with st.expander("Choose runs and methods", icon=":material/checklist:", expanded=len(files) < 2):
         picked = _row(
             "**Runs**", list(runs), key=key, default=selected_runs(runs), titles={run: plain(run) for run in runs}
         )  # fmt: skip
-        chosen: list[ScoreFile] = []
         for run in (run for run in runs if run in picked):
             items = {item.method: item for item in runs[run]}
             methods = _row(
@@ -81,11 +80,22 @@ def _methods(files: Sequence[ScoreFile]) -> list[ScoreFile]:
                 titles=SHORT,
             )  # fmt: skip
             chosen += [item for method, item in items.items() if method in methods]
+    summary.caption(_summary(chosen, files))
     return chosen
+
+
+def _summary(chosen: Sequence[ScoreFile], files: Sequence[ScoreFile]) -> str:
+    """Return one line of Markdown: what is compared."""
+    parts = [f"{len(chosen)} of {len(files)} scores of {plain(files[0].dataset)}"]
+    for run, items in by_run(chosen).items():
+        parts.append(f"**{plain(run)}**: " + ", ".join(SHORT[item.method].lower() for item in items))
+    return " · ".join(parts)
 
 
 def _row(heading: str, options: list[str], *, key: str, default: list[str], titles: Mapping[str, str]) -> list[str]:
     """Draw a heading and, beside it, the options as pills; returns those picked."""
+    if key in st.session_state:
+        st.session_state[key] = [option for option in st.session_state[key] if option in options]
     left, right = st.columns([1, 3.2], vertical_alignment="center")
     left.markdown(heading)
     return right.pills(

@@ -68,11 +68,12 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
                 "dataset", datasets, label="Training set to score",
                 prefer=lambda name: known is not None and name == known.dataset.get("name"),
             )  # fmt: skip
+        wanted = known.validation.get("name") if known else None
         with right:
             validation = selection.choose(
                 "validation", datasets, label="Clean validation set",
                 help="Gives the Fisher matrix of the influence score and the gradient of the standard one",
-                prefer=lambda name: name == known.validation.get("name") if known and known.validation else name != dataset,
+                prefer=lambda name: name == wanted if wanted else name != dataset,
             )  # fmt: skip
         methods = st.pills(
             "Methods", list(METHODS), selection_mode="multi", default=list(METHODS), key="score_methods",
@@ -141,7 +142,8 @@ def _settings(standard: bool) -> ScoreSettings:
         "relabel": three.selectbox(
             "Suggested labels", list(RELABEL), index=list(RELABEL).index(DEFAULTS.relabel), key="score_relabel",
             format_func=RELABEL.__getitem__,
-            help="The suggestion is the class whose own score is least suspicious (Eq. 22)",
+            help="The suggestion is the class whose own score is least suspicious (Eq. 22). Skipping classes that "
+            "cannot win gives the same suggestion; their bars in the review are lower bounds then.",
         ),
         "limit": four.number_input(
             "Limit", min_value=1, value=None, step=100, key="score_limit", placeholder="all",

@@ -37,7 +37,7 @@ def card(
     if image:
         picture = f'<img src="{html.escape(image)}" alt="{shown}" title="{shown}">'
     arrow = f" → {html.escape(suggested)}" if suggested and suggested != given else ""
-    note = f"true label: {html.escape(truth)}" if truth else ""
+    note = f"true: {html.escape(truth)}" if truth else ""
     rows = "".join(_bar(*bar) for bar in bars)
     return (
         f'<div class="fvm-card">{picture}<div class="labels">{html.escape(given)}{arrow}</div>'

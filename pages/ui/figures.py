@@ -99,7 +99,7 @@ def detection(roc: pd.DataFrame, recall: pd.DataFrame, styles: Mapping[str, Line
         figure.update_xaxes(title_text=x_title, range=[0, 1], row=1, col=column)
         figure.update_yaxes(title_text=y_title, range=[0, 1.01], row=1, col=column)
     count = roc["method"].nunique() + 1
-    return finish(figure, height=max(440, 90 + 24 * count), legend={"font": {"size": 12}})
+    return finish(figure, height=max(440, 90 + 24 * count), legend={"font": {"size": 12}, "tracegroupgap": 0})
 
 
 def snapshot_auc(frame: pd.DataFrame) -> go.Figure:
@@ -196,6 +196,6 @@ def overlap(frame: pd.DataFrame, styles: Mapping[str, LineStyle], *, total: int,
     figure.add_scatter(x=ks, y=100 * ks / total, mode="lines", line=CHANCE, name="chance", hoverinfo="skip")
     if k is not None:
         figure.add_vline(x=k, line={"color": NEUTRAL, "width": 1}, annotation_text=f"k = {k:,}")
-    figure.update_xaxes(title_text="k (most suspicious samples of each method)", type="log")
+    figure.update_xaxes(title_text="k (most suspicious samples of each method)", type="log", dtick=1)
     figure.update_yaxes(title_text="Shared among the top k (%)", range=[0, 101])
     return finish(figure, height=430)

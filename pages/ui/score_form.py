@@ -20,9 +20,9 @@ from pages.ui.score_sets import ScoreFile
 from pages.ui.theme import ROLE_TITLES
 
 RELABEL: dict[str, str] = {
-    "all": "All classes, exactly",
-    "shortlist": "Only classes that can win (faster, same suggestion)",
-    "none": "No suggestions (fastest)",
+    "all": "All classes, exact scores",
+    "shortlist": "Only classes that can win (fast)",
+    "none": "None",
 }
 LISSA: dict[str, tuple[str, str]] = {
     "lissa_depth": ("Depth (steps)", "How many steps the recursion takes"),

@@ -86,9 +86,10 @@ def _verdicts(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> No
         return
     court = [*judged, *rivals]
     samples = shared_samples(court)
-    if not samples.wrong.any() or not (samples.known & ~samples.wrong).any():
+    wrong, clean = int(samples.wrong.sum()), int((samples.known & ~samples.wrong).sum())
+    if not wrong or not clean:
         return
-    for kind, sentence in verdicts(detection_table(court, k=1)):
+    for kind, sentence in verdicts(detection_table(court, k=1), wrong=wrong, clean=clean):
         colour, icon = LOOK[kind]
         st.markdown(f":{colour}[{icon}] {plain(sentence, limit=600)}")
 
