@@ -22,6 +22,7 @@ from fvm_core.jobs.launch import ROOT, delete_job, resume_job, run_job, start_jo
 from fvm_core.jobs.lock import FileLock
 from fvm_core.jobs.metrics import read_metrics
 from fvm_core.jobs.status import JobStatus, job_status, list_jobs
+from fvm_core.jobs.worker import work
 from fvm_core.workspace import Workspace
 
 WAIT = 300.0
@@ -98,7 +99,7 @@ def test_job_survives_the_exit_of_its_parent(workspace: Workspace) -> None:
 
 
 def test_kill_9_shows_interrupted_and_resume_ends_as_if_uninterrupted(workspace: Workspace) -> None:
-    job_id = count(workspace, steps=100, torch=True)
+    job_id = count(workspace, steps=100)
     until(workspace, job_id, lambda status: status.done > 5)
     os.kill(worker_pid(workspace, job_id), signal.SIGKILL)
     status = until(workspace, job_id, lambda status: not status.active)
@@ -327,6 +328,16 @@ def test_run_job_raises_what_the_work_raised(workspace: Workspace) -> None:
     assert [status.state for status in list_jobs(workspace)] == ["failed", "failed"]
 
 
+def test_state_with_tensors_is_resumed_from_disk(workspace: Workspace) -> None:
+    with pytest.raises(DataError, match="planted fault at step 3"):
+        run_job(workspace, "selftest", {"steps": 5, "fail_at": 3, "seconds": 0, "torch": True})
+    folder = open_folder(workspace, list_jobs(workspace)[0].id)
+    assert folder.state.exists()
+    lock = FileLock.acquire(folder.lock)
+    assert lock is not None
+    assert work(folder, lock).status.result == {"total": 15, "runs": 2}
+
+
 def test_run_job_stops_on_ctrl_c_and_resumes(workspace: Workspace) -> None:
     code = (
         "from fvm_core.workspace import current_workspace; from fvm_core.jobs import run_job\n"
@@ -347,9 +358,12 @@ def test_run_job_stops_on_ctrl_c_and_resumes(workspace: Workspace) -> None:
 def test_forked_children_of_the_work_die_of_sigterm_as_usual() -> None:
     code = (
         "import multiprocessing, time; from fvm_core.jobs.worker import _stop_on_signals\n"
+        "fork = multiprocessing.get_context('fork'); begun = fork.Event()\n"
+        "def sleep():\n"
+        "    begun.set(); time.sleep(600)\n"
         "with _stop_on_signals() as halt:\n"
-        "    child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))\n"
-        "    child.start(); child.terminate(); child.join(30)\n"
+        "    child = fork.Process(target=sleep, daemon=True)\n"
+        "    child.start(); begun.wait(); child.terminate(); child.join(200)\n"
         "    print(child.exitcode, halt.is_set())"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=WAIT)

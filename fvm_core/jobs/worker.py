@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,9 @@ def work(folder: JobFolder, lock: FileLock, *, echo: Callable[[JobStatus], None]
         status = read_status(folder) or fresh_status(spec)
         status = replace(status, state="queued", error="", result=None, seconds_left=None)
         writer = StatusWriter(folder, status, echo=echo)
-        with _stop_on_signals() as halt:
-            changes, error = _attempt(folder, spec, writer, halt)
-        _write_end(writer, {"seconds_left": None, **changes})
+        with ExitStack() as held, _stop_on_signals() as halt:
+            changes, error = _attempt(folder, spec, writer, halt, held)
+            _write_end(writer, {"seconds_left": None, **changes})
         return Outcome(writer.status, error)
     finally:
         lock.release()
@@ -63,14 +63,15 @@ def fresh_status(spec: JobSpec) -> JobStatus:
 
 
 def _attempt(
-    folder: JobFolder, spec: JobSpec, writer: StatusWriter, halt: threading.Event
+    folder: JobFolder, spec: JobSpec, writer: StatusWriter, halt: threading.Event, held: ExitStack
 ) -> tuple[dict[str, Any], Exception | None]:
-    context = None
+    """Return the last changes of the status and the error; `held` keeps the slot until those are written."""
     try:
         writer.update(now=True)
         folder.reserve.write_bytes(bytes(RESERVE))
         slot = None if spec.kind in LIGHT else Slot(folder.workspace, count=max_running())
         context = DiskContext(folder, writer, slot=slot, halt=halt)
+        held.callback(context.close)
         context.begin()
         result = load_kind(spec.kind)(context, spec.args, folder.workspace)
         result = json.loads(json.dumps(result or {}))
@@ -88,9 +89,6 @@ def _attempt(
             "state": "failed",
             "error": f"{type(error).__name__}: {line} (a defect; the log has the details)",
         }, error
-    finally:
-        if context:
-            context.close()
 
 
 def _disk_message(error: OSError) -> str:
