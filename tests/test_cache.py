@@ -124,6 +124,24 @@ def test_truncated_pixel_file_is_decoded_anew(spec: DatasetSpec, tmp_path: Path)
     assert again.read([9])[0, 0, 0, 0] == 9
 
 
+def test_two_processes_fill_one_cache(spec: DatasetSpec, tmp_path: Path) -> None:
+    children = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                PixelCache(open_dataset(spec), size=2, channels=1, folder=tmp_path / "cache").fill()
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    cache = PixelCache(open_dataset(spec), size=2, channels=1, folder=tmp_path / "cache")
+    assert sorted(cache.set_aside) == [3, 6]
+    assert cache.read(cache.usable())[:, 0, 0, 0].tolist() == [0, 1, 2, 4, 5, 7, 8, 9]
+
+
 def test_forked_child_reads_the_same_parquet(spec: DatasetSpec, tmp_path: Path) -> None:
     dataset = open_dataset(spec)
     assert dataset.read(0) == png(0)
