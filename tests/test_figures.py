@@ -1,0 +1,154 @@
+"""Charts of the Compare page: what is in the traces, axis titles, transparent background, escaping."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from pages.ui import theme
+from pages.ui.distribution import Distribution, distribute, smooth
+from pages.ui.figures import LineStyle, detection, overlap, rank_heatmap, snapshot_auc, snapshot_boxes
+from pages.ui.figures_spread import histograms, violins
+from pages.ui.scales import Scale, fit_scale
+
+STYLES = {"FVM": LineStyle(theme.FVM), "Base <b>": LineStyle(theme.BASE, "dash")}
+
+
+def spread(scale: Scale | None = None) -> Distribution:
+    random = np.random.default_rng(0)
+    wrong = np.arange(1000) < 400
+    values = np.exp(random.normal(0, 3, 1000)) * np.where(wrong, 30, 1)
+    groups = {"clean": ~wrong, "mislabeled": wrong}
+    return distribute(values, groups, title="FVM <i>", axis="s →", scale=scale or fit_scale(values))
+
+
+def curves() -> tuple[pd.DataFrame, pd.DataFrame]:
+    x = np.linspace(0, 1, 5)
+    roc = [pd.DataFrame({"method": label, "fpr": x, "tpr": np.sqrt(x)}) for label in STYLES]
+    recall = [pd.DataFrame({"method": label, "recall": x, "precision": 1 - x / 2}) for label in STYLES]
+    return pd.concat(roc), pd.concat(recall)
+
+
+def boxes() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"step": [100, 0], "low": [-1, -2], "q1": [0, -1], "median": [1, 0], "q3": [2, 1], "high": [3, 2]}
+    )
+
+
+def every_figure() -> dict[str, go.Figure]:
+    shares = pd.DataFrame({"method": ["FVM"] * 3, "k": [10, 100, 1000], "overlap": [0.1, 0.5, 1.0]})
+    matrix = pd.DataFrame([[1.0, -0.5], [-0.5, 1.0]], index=list(STYLES), columns=list(STYLES))
+    aucs = pd.DataFrame(
+        {"step": [0, 100] * 2, "method": ["standard"] * 2 + ["influence"] * 2, "auc": [0.8, 0.5, 0.7, 0.9]}
+    )
+    return {
+        "histograms": histograms([spread(), None, spread(Scale())], columns=2),
+        "violins": violins([spread()], columns=1),
+        "detection": detection(*curves(), STYLES, 0.4),
+        "overlap": overlap(shares, STYLES, total=1000, k=100),
+        "heatmap": rank_heatmap(matrix),
+        "auc": snapshot_auc(aucs),
+        "boxes": snapshot_boxes(boxes(), axis="influence"),
+    }
+
+
+@pytest.mark.parametrize("name", ["histograms", "violins", "detection", "overlap", "heatmap", "auc", "boxes"])
+def test_every_figure_is_transparent_and_escapes_labels(name: str) -> None:
+    figure = every_figure()[name]
+    assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0,0,0,0)"
+    text = figure.to_json()
+    assert "<i>" not in text.replace("<b>FVM &lt;i&gt;</b>", "") and "Base <b>" not in text
+
+
+def test_axes_carry_titles_with_units() -> None:
+    figures = every_figure()
+    titles = {name: {axis.title.text for axis in figure.select_yaxes()} for name, figure in figures.items()}
+    assert "Share of group (%)" in titles["histograms"]
+    assert titles["detection"] == {"True positive rate", "Precision"}
+    assert titles["auc"] == {"ROC AUC (%)"} and titles["boxes"] == {"influence"}
+    assert {axis.title.text for axis in figures["histograms"].select_xaxes()} >= {"s →"}
+
+
+def test_histograms_leave_a_gap_and_ship_bins_not_samples() -> None:
+    figure = every_figure()["histograms"]
+    assert {trace.xaxis for trace in figure.data} == {"x", "x3"}
+    assert max(len(trace.x) for trace in figure.data) == 60
+    for trace in figure.data:
+        assert np.isclose(np.sum(trace.y), 100)
+
+
+def test_histograms_same_height_gives_all_panels_one_range() -> None:
+    figure = histograms([spread(), spread(Scale())], same_height=True)
+    ranges = {tuple(axis.range) for axis in figure.select_yaxes() if axis.range}
+    assert len(ranges) == 1
+
+
+def test_detection_draws_each_method_in_both_panels_with_one_legend_entry() -> None:
+    figure = detection(*curves(), STYLES, 0.4)
+    fvm = [trace for trace in figure.data if trace.name == "FVM"]
+    assert [trace.xaxis for trace in fvm] == ["x", "x2"]
+    assert [bool(trace.showlegend) for trace in fvm] == [True, False]
+    assert all(trace.line.color == theme.FVM for trace in fvm)
+    chance = [trace for trace in figure.data if trace.name == "chance"]
+    assert list(chance[1].y) == [0.4, 0.4]
+
+
+def test_snapshot_boxes_use_given_quartiles_in_the_order_of_steps() -> None:
+    box = snapshot_boxes(boxes(), axis="influence").data[0]
+    assert list(box.x) == ["0", "100"]
+    assert list(box.q1) == [-1, 0] and list(box.lowerfence) == [-2, -1] and list(box.upperfence) == [2, 3]
+    assert box.y is None
+
+
+def test_heatmap_keeps_the_sign_fixed_around_zero() -> None:
+    heat = every_figure()["heatmap"].data[0]
+    assert (heat.zmin, heat.zmax) == (-1, 1)
+    assert heat.text[0][1] == "−0.50"
+
+
+def test_distribution_counts_every_finite_sample_once() -> None:
+    values = np.array([0.0, 1.0, 5.0, np.nan, np.inf, 1e9])
+    everyone = np.ones(6, bool)
+    found = distribute(values, {"all": everyone, "none": ~everyone}, title="t", axis="a", scale=Scale(), limits=(0, 10))
+    assert found.counts == {"all": 4}
+    assert np.isclose(found.shares["all"].sum(), 100)
+    assert found.shares["all"][-1] == 25
+    assert found.frame()["bin_to"].iloc[-1] == 10
+
+
+def test_distribution_of_a_constant_has_a_bin_to_be_in() -> None:
+    found = distribute(np.full(5, 3.0), {"all": np.ones(5, bool)}, title="t", axis="a", scale=Scale())
+    assert np.isclose(found.shares["all"].sum(), 100) and found.edges[0] < 3 < found.edges[-1]
+
+
+def test_smooth_matches_scipy() -> None:
+    from scipy.ndimage import gaussian_filter1d
+
+    shares = np.random.default_rng(0).random(60)
+    expected = gaussian_filter1d(shares, 1.5, mode="constant", truncate=4.0)
+    assert np.allclose(smooth(shares), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [Scale(), Scale("log", 1e-6), Scale("symlog", 1e-3)])
+def test_scale_inverse_undoes_forward(scale: Scale) -> None:
+    values = np.array([1e-5, 0.02, 3.0, 4e6]) * np.array([1, -1, 1, -1] if scale.kind == "symlog" else [1, 1, 1, 1])
+    assert np.allclose(scale.inverse(scale.forward(values)), values)
+    assert (np.diff(scale.forward(np.sort(values))) > 0).all()
+
+
+def test_scale_ticks_lie_inside_and_read_as_powers() -> None:
+    assert Scale().ticks(0, 1) is None
+    assert Scale("log").ticks(-2, 2, most=5) == ([-2.0, -1.0, 0.0, 1.0, 2.0], ["10⁻²", "10⁻¹", "1", "10", "10²"])
+    ticks = Scale("symlog", 1e-3).ticks(-3, 2, most=6)
+    assert ticks is not None
+    positions, texts = ticks
+    assert "0" in texts and texts[0].startswith("−") and min(positions) >= -3 and max(positions) <= 2
+    assert np.isclose(positions[texts.index("0")], 0)
+
+
+def test_fit_scale_survives_odd_input() -> None:
+    assert fit_scale([]).kind == "linear"
+    assert fit_scale([0.0, 0.0]).kind == "linear"
+    assert fit_scale([np.nan, np.inf, 1.0, 1000.0]).kind == "log"
