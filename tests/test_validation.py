@@ -4,7 +4,7 @@ import pytest
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.open import open_dataset
 from fvm_core.data.subset import take
-from fvm_core.data.validation import align_classes, check_head, check_validation
+from fvm_core.data.validation import align_classes, check_head, check_validation, with_names_of
 from fvm_core.errors import DataError
 
 DIGITS = DatasetSpec("digits", options={"split": "validation"})
@@ -30,8 +30,10 @@ def test_what_cannot_serve_is_named() -> None:
         check_validation(dataset, 5)
     with pytest.raises(DataError, match="dataset must have at most 5 classes"):
         check_head(dataset, 5)
-    with pytest.raises(DataError, match="in this order"):
-        check_validation(dataset, 10, class_names=dataset.class_names[::-1])
+    words = renamed(dataset, tuple(f"digit {k}" for k in range(10)), dataset.labels)
+    with pytest.raises(DataError, match="class names of the validation set must be .* in this order"):
+        check_validation(words, 10, class_names=words.class_names[::-1])
+    check_validation(dataset, 10, class_names=words.class_names)
 
 
 def test_align_matches_classes_by_name() -> None:
@@ -47,3 +49,15 @@ def test_align_matches_classes_by_name() -> None:
     assert align_classes(aligned, ("two", "zero", "one")) is aligned
     with pytest.raises(DataError, match="class 'zero' must be one of"):
         align_classes(few, ("one", "two"))
+
+
+def test_with_names_of_matches_words_by_name_and_numbers_by_number() -> None:
+    dataset = open_dataset(DIGITS)
+    two = take(dataset, np.flatnonzero(dataset.labels < 2))
+    words = renamed(two, ("cat", "dog"), two.labels)
+    assert with_names_of(words, ("ant", "dog", "cat")).labels.tolist() == np.where(two.labels == 0, 2, 1).tolist()
+    assert with_names_of(words, ("0", "1")) is words
+    assert with_names_of(two, ("dog", "cat")) is two
+    assert with_names_of(words, ()) is words
+    with pytest.raises(DataError, match="class 'cat' must be one of"):
+        with_names_of(words, ("dog", "cow"))

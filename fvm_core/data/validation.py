@@ -15,7 +15,7 @@ def check_validation(dataset: LabeledImages, num_classes: int, *, class_names: S
     """Return nothing when tuning may start.
 
     `class_names` are those of the model or of the noisy dataset; when given, this set's names must stand in the same
-    order (its names may be fewer). `align_classes` brings them into that order.
+    order (its names may be fewer). `with_names_of` brings them into that order.
 
     Raises:
         DataError: no sample, one class only, labels beyond the model's head, or class names in another order.
@@ -27,11 +27,7 @@ def check_validation(dataset: LabeledImages, num_classes: int, *, class_names: S
     if len(present) < 2:
         name = dataset.class_names[int(present[0])]
         raise DataError(f"validation set must have at least two classes, but all samples are {name!r}. Add others.")
-    if class_names and tuple(class_names[: dataset.num_classes]) != dataset.class_names:
-        raise DataError(
-            f"class names of the validation set must be {list(class_names)} in this order, got "
-            f"{list(dataset.class_names)}. Give the same class names to both sets."
-        )
+    check_names(dataset, class_names, what="validation set")
 
 
 def check_head(dataset: LabeledImages, num_classes: int, *, what: str = "dataset") -> None:
@@ -42,6 +38,33 @@ def check_head(dataset: LabeledImages, num_classes: int, *, what: str = "dataset
             f"{what} must have at most {num_classes} classes, the outputs of the model, but has label {highest} "
             f"({dataset.class_names[highest]!r}) of {dataset.num_classes} classes. Choose a model with more outputs."
         )
+
+
+def with_names_of(dataset: LabeledImages, class_names: Sequence[str]) -> LabeledImages:
+    """Return the dataset with its classes in the order of `class_names`, matched by name where both sides have names.
+
+    Names that are mere numbers ("0", "1", ...) say nothing: then classes are matched by their number, as they are.
+
+    Raises:
+        DataError: a class that has samples is not among `class_names`.
+    """
+    if not class_names or _numbers(class_names) or _numbers(dataset.class_names):
+        return dataset
+    return align_classes(dataset, class_names)
+
+
+def check_names(dataset: LabeledImages, class_names: Sequence[str], *, what: str) -> None:
+    """Raise DataError when both sides have names and those of the dataset stand in another order."""
+    named = class_names and not _numbers(class_names) and not _numbers(dataset.class_names)
+    if named and tuple(class_names[: dataset.num_classes]) != dataset.class_names:
+        raise DataError(
+            f"class names of the {what} must be {list(class_names)} in this order, the model's, got "
+            f"{list(dataset.class_names)}. Give the {what} the option class_names in the model's order."
+        )
+
+
+def _numbers(names: Sequence[str]) -> bool:
+    return all(name.isdecimal() for name in names)
 
 
 def align_classes(dataset: LabeledImages, class_names: Sequence[str]) -> LabeledImages:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.data.registry import open_named
+from fvm_core.data.validation import check_names, check_validation, with_names_of
 from fvm_core.errors import DataError, SettingsError
 from fvm_core.files import slug
 from fvm_core.influence.methods import METHODS
@@ -98,7 +99,9 @@ def open_task(context: JobContext, args: Mapping[str, Any], workspace: Workspace
     model, record = load_model(workspace, str(args["model"]), allow_custom=bool(args.get("allow_custom")))
     model = model.to(device)
     dataset, validation = (open_named(workspace, str(args[key])) for key in ("dataset", "validation"))
-    check_validation(validation)
+    check_names(dataset, record.spec.class_names, what="training set")
+    validation = with_names_of(validation, record.spec.class_names or dataset.class_names)
+    check_validation(validation, record.spec.num_classes)
     feeds = [
         open_feed(data, record.spec, workspace, context, what=what, device=device, channels_last=False)
         for data, what in ((dataset, "training set"), (validation, "validation set"))
@@ -117,16 +120,6 @@ def open_task(context: JobContext, args: Mapping[str, Any], workspace: Workspace
     )  # fmt: skip
     run = slug(str(args.get("run") or record.name))
     return Task(run, methods, settings, model, record, dataset, feeds[0], feeds[1], rows, described, notes)
-
-
-def check_validation(validation: LabeledImages) -> None:
-    """Raise DataError for an empty validation set or one whose labels are all the same."""
-    present = len(np.unique(validation.labels))
-    if present < 2:
-        raise DataError(
-            f"the validation set must hold at least 2 classes, got {len(validation)} samples of {present}. "
-            "Choose a clean set that shows every class."
-        )
 
 
 def _left_out(feed: Feed, dataset: LabeledImages, what: str) -> list[str]:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fvm_core.data.registry import open_named
-from fvm_core.data.validation import check_validation
+from fvm_core.data.validation import check_names, check_validation, with_names_of
 from fvm_core.jobs.context import JobContext
 from fvm_core.models.build import build_model
 from fvm_core.models.checkpoint import save_weights
@@ -51,10 +51,12 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     if (finished := output.published()) is not None:
         return {"model": finished.name, "metrics": dict(finished.metrics), "notes": []}
     dataset = open_named(workspace, args["dataset"])
-    validation = open_named(workspace, args["validation"]) if args.get("validation") else None
     spec = ModelSpec.from_json(args["model"])
     spec = replace(spec, class_names=spec.class_names or dataset.class_names)
-    if validation is not None:
+    check_names(dataset, spec.class_names, what="training set")
+    validation = None
+    if args.get("validation"):
+        validation = with_names_of(open_named(workspace, args["validation"]), spec.class_names)
         check_validation(validation, spec.num_classes, class_names=spec.class_names)
     precision = resolve_precision(settings.precision, pick_device())
     with torch.random.fork_rng():

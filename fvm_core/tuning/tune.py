@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fvm_core.data.registry import open_named
-from fvm_core.data.validation import check_validation
+from fvm_core.data.validation import check_validation, with_names_of
 from fvm_core.jobs.context import JobContext
 from fvm_core.models.checkpoint import load_model, save_weights
 from fvm_core.models.store import ModelRecord
@@ -47,7 +47,7 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
         return {"model": finished.name, "metrics": dict(finished.metrics), "notes": []}
     precision = resolve_precision(settings.precision, pick_device())
     base, parent = load_model(workspace, args["model"], allow_custom=bool(args.get("allow_custom")))
-    validation = open_named(workspace, args["validation"])
+    validation = with_names_of(open_named(workspace, args["validation"]), parent.spec.class_names)
     check_validation(validation, parent.spec.num_classes, class_names=parent.spec.class_names)
     noisy = open_named(workspace, args["dataset"]) if args.get("dataset") else None
     with torch.random.fork_rng():
