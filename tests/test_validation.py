@@ -31,7 +31,7 @@ def test_what_cannot_serve_is_named() -> None:
     with pytest.raises(DataError, match="dataset must have at most 5 classes"):
         check_head(dataset, 5)
     words = renamed(dataset, tuple(f"digit {k}" for k in range(10)), dataset.labels)
-    with pytest.raises(DataError, match="class names of the validation set must be .* in this order"):
+    with pytest.raises(DataError, match=r"class names of the validation set must be .* in this order"):
         check_validation(words, 10, class_names=words.class_names[::-1])
     check_validation(dataset, 10, class_names=words.class_names)
 

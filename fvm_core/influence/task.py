@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.data.registry import open_named
 from fvm_core.data.validation import check_names, check_validation, with_names_of
-from fvm_core.errors import DataError, SettingsError
+from fvm_core.errors import SettingsError
 from fvm_core.files import slug
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.settings import ScoreSettings
