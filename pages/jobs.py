@@ -37,7 +37,6 @@ def table(jobs: list[JobStatus]) -> None:
     st.dataframe(
         frame,
         hide_index=True,
-        height=min(35 * len(frame) + 40, 300),
         column_config={
             "state": st.column_config.TextColumn("State", width="small"),
             "job": st.column_config.TextColumn("Job", width="medium"),
@@ -61,17 +60,16 @@ def log_tail(workspace: Workspace, job_id: str) -> str:
         return file.read().decode("utf-8", "replace")
 
 
-def details(workspace: Workspace, status: JobStatus) -> None:
+def card(workspace: Workspace, status: JobStatus) -> None:
+    """Draw one job: live while it is active, with its details on demand and a button to delete it once it ended."""
     with st.container(border=True):
-        job_view.draw(workspace, status, key="jobs")
-        with st.expander("Details and log", icon=":material/description:", key=f"details_{status.id}"):
-            st.caption(plain(f"{KINDS.get(status.kind, status.kind)} · {status.id}"))
-            try:
-                st.json(open_folder(workspace, status.id).read_spec().args, expanded=1)
-            except FVMError:
-                st.caption("What was asked cannot be read any more.")
-            text = log_tail(workspace, status.id)
-            st.code(text or "The log is empty.", language=None, height=220 if text else "content")
+        job_view.watch(workspace, status.id, key="jobs")
+        opened = st.expander(
+            "Details and log", icon=":material/description:", key=f"details_{status.id}", on_change="rerun"
+        )
+        if opened.open:
+            with opened:
+                (live_details if status.active else details)(workspace, status)
         if not status.active:
             with st.popover("Delete", icon=":material/delete:", key=f"delete_{status.id}"):
                 st.markdown("Deletes the job's folder with its log and saved state. Models and scores it made stay.")
@@ -81,23 +79,39 @@ def details(workspace: Workspace, status: JobStatus) -> None:
                 )  # fmt: skip
 
 
-def listing(workspace: Workspace) -> None:
-    jobs = list_jobs(workspace)
-    job_view.show_error()
-    table(jobs)
-    first = 0
-    if len(jobs) > PAGE_SIZE:
-        first = (st.pagination(-(-len(jobs) // PAGE_SIZE), key="jobs_page") - 1) * PAGE_SIZE
-    for status in jobs[first : first + PAGE_SIZE]:
+def details(workspace: Workspace, status: JobStatus) -> None:
+    st.caption(plain(f"{KINDS.get(status.kind, status.kind)} · {status.id}"))
+    try:
+        st.json(open_folder(workspace, status.id).read_spec().args, expanded=1)
+    except FVMError:
+        st.caption("What was asked cannot be read any more.")
+    text = log_tail(workspace, status.id)
+    st.code(text or "The log is empty.", language=None, height=220 if text else "content")
+
+
+@st.fragment(run_every=2)
+def live_details(workspace: Workspace, status: JobStatus) -> None:
+    with st.container(key=f"live_details_{status.id}"):
         details(workspace, status)
 
 
 @st.fragment(run_every=1)
-def live_listing(workspace: Workspace) -> None:
-    with st.container(key="live_jobs"):
-        listing(workspace)
-    if not any(status.active for status in list_jobs(workspace)):
-        st.rerun()
+def live_table(workspace: Workspace) -> None:
+    with st.container(key="live_table"):
+        table(list_jobs(workspace))
+
+
+def listing(workspace: Workspace, jobs: list[JobStatus]) -> None:
+    job_view.show_error()
+    if any(status.active for status in jobs):
+        live_table(workspace)
+    else:
+        table(jobs)
+    first = 0
+    if len(jobs) > PAGE_SIZE:
+        first = (st.pagination(-(-len(jobs) // PAGE_SIZE), key="jobs_page") - 1) * PAGE_SIZE
+    for status in jobs[first : first + PAGE_SIZE]:
+        card(workspace, status)
 
 
 def main() -> None:
@@ -114,10 +128,8 @@ def main() -> None:
             st.info("No job has run yet. Start with the demo, or load your own data.", icon=":material/info:")
             links.link("home", "Try the demo")
             links.link("load", "Load your data")
-        elif any(status.active for status in jobs):
-            live_listing(workspace)
         else:
-            listing(workspace)
+            listing(workspace, jobs)
 
 
 main()

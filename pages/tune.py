@@ -46,8 +46,10 @@ def start_tuning(workspace: Workspace, models: dict[str, ModelRecord], datasets:
             "validation", list(datasets), label="Clean validation set", help="The set it is tuned on."
         )
     with c:
+        own = str(models[model].dataset.get("name", "")) if model else ""
         dataset = selection.choose(
             "dataset", list(datasets), label="Noisy training set", optional="none",
+            prefer=(lambda name: name == own) if own in datasets else None,
             help="Only measured, never trained on: its loss shows whether the model forgets the wrong labels.",
         )  # fmt: skip
     if model is None or validation is None:
@@ -98,7 +100,7 @@ def draw_curves(workspace: Workspace, items: list[tune_watch.Watched], panels: d
     st.plotly_chart(figure, key=key, config={"displayModeBar": False})
 
 
-@st.fragment(run_every=1)
+@st.fragment(run_every=2)
 def live_curves(workspace: Workspace, items: list[tune_watch.Watched], panels: dict[str, str], key: str) -> None:
     with errors.shown(), st.container(key=f"live_{key}"):
         draw_curves(workspace, items, panels, key)

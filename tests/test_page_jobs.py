@@ -48,7 +48,7 @@ def test_interrupted_job_is_explained_and_can_be_resumed(workspace: Workspace, m
     monkeypatch.setattr("pages.ui.job_view.resume_job", lambda ws, job: resumed.append(job))
     folder = ended_job(workspace, "tune", {"name": "m"}, title="Tune m", state="running", done=3, total=10)
     folder.log.write_text("step 3\nKilled\n")
-    app = open_page("jobs")
+    app = open_page("jobs", **{f"details_{folder.id}": True})
     assert "process ended without a word" in app.warning[0].value
     assert "Killed" in app.code[0].value
     button(app, "Resume").click().run()

@@ -83,7 +83,6 @@ def models_table(models: Mapping[str, ModelRecord]) -> None:
     st.dataframe(
         frame,
         hide_index=True,
-        height=min(40 + 35 * len(frame), 320),
         column_config={
             "name": st.column_config.TextColumn("Model"),
             "role": st.column_config.TextColumn("Role", width="small"),

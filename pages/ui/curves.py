@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from pages.ui.theme import role_colour
 
+MOST_POINTS = 250
 DASHES = ("solid", "dash", "dot", "dashdot")
 TUNING_PANELS: dict[str, str] = {
     "val_loss": "Loss on the clean validation set",
@@ -110,6 +111,7 @@ def _line(
     points = run.frame[["step", metric]].dropna()
     if points.empty:
         return False
+    points = points.iloc[:: -max(1, len(points) // MOST_POINTS)].iloc[::-1]
     figure.add_trace(
         go.Scatter(
             x=points["step"], y=points[metric], name=_safe(run.label), legendgroup=_safe(run.label),

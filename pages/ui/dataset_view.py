@@ -118,7 +118,7 @@ def set_aside_table(dataset: LabeledImages, broken: dict[int, str]) -> None:
     )
     rows = sorted(broken.items())[:1000]
     frame = pd.DataFrame({"id": [str(dataset.ids[index]) for index, _ in rows], "reason": [text for _, text in rows]})
-    st.dataframe(frame, hide_index=True, height=min(40 + 35 * len(frame), 220))
+    st.dataframe(frame, hide_index=True)
 
 
 def notes(dataset: LabeledImages) -> None:
