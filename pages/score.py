@@ -20,6 +20,7 @@ from pages.ui.score_form import (
     RELABEL,
     Planned,
     busy_runs,
+    likely_sets,
     methods_table,
     newest_of_each_role,
     plan,
@@ -62,18 +63,15 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
     with st.container(border=True):
         chosen = _models(models)
         left, right = st.columns(2)
-        known = models[chosen[-1]] if chosen else None
+        training, sound = likely_sets(datasets, models[chosen[-1]] if chosen else None)
         with left:
             dataset = selection.choose(
-                "dataset", datasets, label="Training set to score",
-                prefer=lambda name: known is not None and name == known.dataset.get("name"),
-            )  # fmt: skip
-        wanted = known.validation.get("name") if known else None
+                "dataset", datasets, label="Training set to score", prefer=lambda name: name == training
+            )
         with right:
             validation = selection.choose(
-                "validation", datasets, label="Clean validation set",
+                "validation", datasets, label="Clean validation set", prefer=lambda name: name == sound,
                 help="Gives the Fisher matrix of the influence score and the gradient of the standard one",
-                prefer=lambda name: name == wanted if wanted else name != dataset,
             )  # fmt: skip
         methods = st.pills(
             "Methods", list(METHODS), selection_mode="multi", default=list(METHODS), key="score_methods",

@@ -30,6 +30,7 @@ LISSA: dict[str, tuple[str, str]] = {
     "lissa_damping": ("Damping", "Added to the Hessian's eigenvalues, as a share of the scale: in [0, 1)"),
     "lissa_repeats": ("Repeats", "Independent estimates that are averaged"),
 }
+CLEAN_WORDS = ("valid", "test", "clean")
 DEFAULTS = ScoreSettings()
 
 
@@ -41,6 +42,21 @@ class Planned:
     title: str
     args: dict[str, Any]
     replaces: int
+
+
+def likely_sets(names: Sequence[str], record: ModelRecord | None) -> tuple[str, str]:
+    """Return (training set, validation set) to start with: those the model was made with, else by their names.
+
+    >>> likely_sets(["digits-validation", "digits"], None)
+    ('digits', 'digits-validation')
+    """
+    sound = [name for name in names if any(word in name for word in CLEAN_WORDS)]
+    noisy = [name for name in names if name not in sound]
+    used = str(record.dataset.get("name", "")) if record else ""
+    training = used if used in names else (noisy or list(names))[0]
+    used = str(record.validation.get("name", "")) if record else ""
+    others = [name for name in (*sound, *names) if name != training]
+    return training, used if used in names else (others or [training])[0]
 
 
 def run_name(model: str, dataset: str, files: Sequence[ScoreFile]) -> str:
