@@ -1,7 +1,5 @@
 // The review gallery: one focusable grid of cards, one large view, one key for each decision.
 
-const BIG_SIDE = 240;
-const CARD_SIDE = 110;
 const GALLERIES = new WeakMap();
 
 export default function render({ data, parentElement, setStateValue }) {
@@ -33,22 +31,21 @@ class Gallery {
     this.grid.tabIndex = 0;
     this.grid.setAttribute("role", "listbox");
     this.grid.setAttribute("aria-label", "Images in order of suspicion. A accept, K keep, P pick, S skip, U undo.");
-    this.detail = make("aside", "detail");
-    this.detail.setAttribute("aria-label", "The image in focus");
-    this.pickerPlace = make("div", "pickerplace");
-    this.content = make("div", "content");
-    this.detail.append(this.pickerPlace, this.content);
+    this.detail = new Detail(
+      (key) => this.pressButton(key),
+      (item, label) => this.pick(item, label),
+    );
     this.legend = make("footer", "legend");
     const left = make("div", "left");
     left.append(this.grid, this.legend);
     const body = make("div", "body");
-    body.append(left, this.detail);
+    body.append(left, this.detail.element);
     this.root.append(hatching(), this.head, this.notice, body);
     parent.append(this.root);
 
     this.queue = "";
     this.pages = new Map();
-    this.cards = new Map();
+    this.cards = [];
     this.buffer = [];
     this.picker = null;
     this.said = "";
@@ -77,12 +74,12 @@ class Gallery {
     if (this.queue !== data.queue) {
       this.queue = data.queue;
       this.pages.clear();
-      this.cards.clear();
+      this.cards = [];
       this.buffer = [];
       this.closePicker();
       this.position = data.position;
       this.drawn = null;
-      this.shownDetail = null;
+      this.detail.shown = null;
     }
     for (const [page, items] of Object.entries(data.pages)) this.pages.set(Number(page), items);
     this.log.settle(data);
@@ -152,7 +149,7 @@ class Gallery {
   onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
     event.stopPropagation();
-    if (this.picker?.contains(event.target)) return this.onPickerKey(event);
+    if (this.picker?.element.contains(event.target)) return this.picker.onKey(event);
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (!/^([akpsu0-9]|Arrow.*|Home|End|PageUp|PageDown)$/.test(key)) return;
     event.preventDefault();
@@ -212,7 +209,7 @@ class Gallery {
   }
 
   pickByNumber(item, digit) {
-    const label = this.data.keys ? this.data.keys[digit] : this.ranked(item)[(Number(digit) + 9) % 10];
+    const label = this.data.keys ? this.data.keys[digit] : bySupport(item, this.data.classes.length)[(Number(digit) + 9) % 10];
     if (label !== undefined) this.decide(item, "pick", label);
     else this.said = `There is no class on key ${digit}.`;
   }
@@ -241,97 +238,41 @@ class Gallery {
     if (position >= 0) this.focus(position);
   }
 
-  // Labels by support, the best first.
-  ranked(item) {
-    const labels = this.data.classes.map((_, label) => label);
-    const length = (label) => item.bars?.lengths[label] ?? 0;
-    return labels.sort((a, b) => length(b) - length(a) || a - b);
-  }
-
-  // Picking by name.
-
   openPicker(item) {
     this.closePicker();
-    this.picker = make("div", "picker");
-    this.picker.setAttribute("role", "dialog");
-    this.picker.setAttribute("aria-label", "Pick a class by name");
-    const input = make("input", "name");
-    input.placeholder = "Type a class, Enter picks";
-    input.setAttribute("role", "combobox");
-    input.setAttribute("aria-label", "Class name");
-    input.setAttribute("aria-expanded", "true");
-    input.setAttribute("aria-controls", "picker-list");
-    input.autocomplete = "off";
-    input.spellcheck = false;
-    const list = make("ul", "choices");
-    list.id = "picker-list";
-    list.setAttribute("role", "listbox");
-    this.picker.append(input, list);
-    Object.assign(this, { pickerItem: item, pickerInput: input, pickerList: list, pickerAt: 0 });
-    input.addEventListener("input", () => {
-      this.pickerAt = 0;
-      this.drawChoices();
-    });
-    this.pickerPlace.append(this.picker);
-    this.drawChoices();
-    input.focus({ preventScroll: true });
-  }
-
-  matches() {
-    const typed = this.pickerInput.value.trim().toLowerCase();
-    const rank = (name) => (name === typed ? 0 : name.startsWith(typed) ? 1 : name.includes(typed) ? 2 : 3);
-    const scored = this.ranked(this.pickerItem).map((label) => [rank(this.data.classes[label].toLowerCase()), label]);
-    return scored.filter(([grade]) => grade < 3).sort((a, b) => a[0] - b[0]).map(([, label]) => label);
-  }
-
-  drawChoices() {
-    const labels = this.matches();
-    const shown = labels.slice(0, 8);
-    this.pickerList.replaceChildren(
-      ...shown.map((label, at) => {
-        const choice = make("li", at === this.pickerAt ? "choice current" : "choice", this.data.classes[label]);
-        choice.id = `choice-${at}`;
-        choice.setAttribute("role", "option");
-        choice.setAttribute("aria-selected", String(at === this.pickerAt));
-        choice.addEventListener("mousedown", (event) => {
-          event.preventDefault();
-          this.pick(label);
-        });
-        return choice;
-      }),
+    this.picker = new Picker(
+      this.detail.pickerPlace, this.data.classes, bySupport(item, this.data.classes.length),
+      (label) => this.pick(item, label),
+      () => {
+        this.closePicker();
+        this.grid.focus({ preventScroll: true });
+      },
     );
-    if (!shown.length) this.pickerList.append(make("li", "choice none", "No class has this name."));
-    if (labels.length > shown.length)
-      this.pickerList.append(make("li", "choice none", `${labels.length - shown.length} more: go on typing`));
-    this.pickerInput.setAttribute("aria-activedescendant", shown.length ? `choice-${this.pickerAt}` : "");
   }
 
-  onPickerKey(event) {
-    const labels = this.matches().slice(0, 8);
-    if (event.key === "Escape") this.leavePicker();
-    else if (event.key === "Enter" && labels.length) this.pick(labels[this.pickerAt]);
-    else if (event.key === "ArrowDown") this.pickerAt = Math.min(this.pickerAt + 1, labels.length - 1);
-    else if (event.key === "ArrowUp") this.pickerAt = Math.max(this.pickerAt - 1, 0);
-    else return;
-    event.preventDefault();
-    if (this.picker) this.drawChoices();
+  closePicker() {
+    this.picker?.close();
+    this.picker = null;
   }
 
-  pick(label) {
-    const item = this.pickerItem;
-    this.leavePicker();
+  pick(item, label) {
+    this.closePicker();
+    this.grid.focus({ preventScroll: true });
+    this.said = "";
     this.decide(item, "pick", label);
     this.refresh();
   }
 
-  leavePicker() {
-    this.closePicker();
+  pressButton(key) {
     this.grid.focus({ preventScroll: true });
+    this.press(key);
   }
 
-  closePicker() {
-    this.picker?.remove();
-    this.picker = null;
+  point(position) {
+    this.grid.focus({ preventScroll: true });
+    this.said = "";
+    this.focus(position);
+    this.refresh();
   }
 
   // Drawing.
@@ -339,7 +280,9 @@ class Gallery {
   refresh() {
     this.drawGrid();
     this.drawHead();
-    this.drawDetail();
+    const item = this.item(this.position);
+    const ended = this.data.total > 0 && this.position >= this.data.total;
+    this.detail.show(item, item && this.state(item.id), this.data, ended);
   }
 
   drawGrid() {
@@ -354,79 +297,33 @@ class Gallery {
       return;
     }
     if (this.drawn !== this.page) {
-      this.cards = new Map(items.map((item, at) => [item.id, this.card(item, this.page * this.data.pageSize + at)]));
-      this.grid.replaceChildren(...[...this.cards.values()].map((card) => card.element));
+      const start = this.page * this.data.pageSize;
+      const point = (position) => this.point(position);
+      this.cards = items.map((item, at) => new Card(item, start + at, this.data, point));
+      this.grid.replaceChildren(...this.cards.map((card) => card.element));
       this.drawn = this.page;
     }
-    for (const item of items) this.drawState(item);
-    const current = this.item(this.position);
-    if (current) this.grid.setAttribute("aria-activedescendant", this.cards.get(current.id).element.id);
+    for (const card of this.cards) card.show(this.state(card.item.id), card.position === this.position);
+    if (this.item(this.position)) this.grid.setAttribute("aria-activedescendant", `card-${this.position}`);
     else this.grid.removeAttribute("aria-activedescendant");
-  }
-
-  card(item, position) {
-    const names = this.data.classes;
-    const element = make("div", "card");
-    element.id = `card-${position}`;
-    element.dataset.id = item.id;
-    element.setAttribute("role", "option");
-    const labels = make("div", "labels");
-    labels.append(make("span", "given", names[item.given]));
-    if (item.suggested >= 0) labels.append(make("span", "arrow", "→"), make("span", "suggested", names[item.suggested]));
-    labels.title = `${names[item.given]} → ${names[item.suggested] ?? "no suggestion"}`;
-    const foot = make("div", "foot");
-    const state = make("span", "state");
-    const score = make("span", "score", shortNumber(item.score));
-    score.title = `score ${item.score ?? "unknown"}`;
-    foot.append(score, state);
-    element.append(image(item, CARD_SIDE), labels, miniBars(item, names, this.data.suspicious), foot);
-    element.addEventListener("mousedown", (event) => {
-      event.preventDefault();
-      this.grid.focus({ preventScroll: true });
-      this.focus(position);
-      this.said = "";
-      this.refresh();
-    });
-    return { element, state, position, shown: null };
-  }
-
-  drawState(item) {
-    const card = this.cards.get(item.id);
-    const { action, label, saving } = this.state(item.id);
-    const current = card.position === this.position;
-    const shown = `${action} ${label} ${saving} ${current}`;
-    if (card.shown === shown) return;
-    if (current && !card.shown?.endsWith("true")) card.element.scrollIntoView({ block: "nearest" });
-    card.shown = shown;
-    const name = this.data.classes[label];
-    const words = saving ? "saving" : action ? "saved" : "";
-    card.element.className = `card ${action ? `is-${action}` : ""} ${saving ? "is-saving" : ""} ${current ? "current" : ""}`;
-    card.element.dataset.state = saving ? "saving" : action ? "saved" : "undecided";
-    card.element.dataset.action = action;
-    card.element.setAttribute("aria-selected", String(current));
-    card.state.textContent = action ? `${ACTION_MARKS[action]} ${action === "skip" ? "skipped" : name}` : saving ? "saving" : "";
-    card.state.title = action ? `${ACTION_WORDS[action]}, ${words}` : "";
-    const suggestion = item.suggested >= 0 ? `suggested ${this.data.classes[item.suggested]}` : "no suggestion";
-    card.element.setAttribute(
-      "aria-label",
-      `${item.id}: given ${this.data.classes[item.given]}, ${suggestion}, score ${item.score ?? "unknown"}, ` +
-        `${ACTION_WORDS[action]}${action ? ` as ${name}` : ""}${words ? `, ${words}` : ""}`,
-    );
   }
 
   drawHead() {
     const { counts, total } = this.data;
     const rate = counts.rate === null ? "–" : `${Math.round(100 * counts.rate)} %`;
     const figures = [
-      [counts.decided.toLocaleString("en"), "decided"], [counts.left.toLocaleString("en"), "left"],
-      [rate, "suggestions accepted"], [counts.changed.toLocaleString("en"), "labels changed"],
+      [counts.decided.toLocaleString("en"), "decided", "Decisions on disk in this session"],
+      [counts.left.toLocaleString("en"), "left", "Undecided images in this queue"],
+      [rate, "accepted", "Suggestions accepted among the images judged"],
+      [counts.changed.toLocaleString("en"), "changed", "Labels that differ from the given ones"],
     ];
     const drawn = figures.join();
     if (this.figures !== drawn) {
       this.figures = drawn;
       this.counts.replaceChildren(
-        ...figures.map(([figure, word]) => {
+        ...figures.map(([figure, word, explains]) => {
           const box = make("div", "figure");
+          box.title = explains;
           box.append(make("b", "", figure), make("span", "", word));
           return box;
         }),
@@ -445,90 +342,6 @@ class Gallery {
     this.notice.hidden = !words;
   }
 
-  drawDetail() {
-    const item = this.item(this.position);
-    const state = item ? this.state(item.id) : null;
-    const shown = item ? `${this.queue} ${item.id} ${Object.values(state)}` : `none ${this.position >= this.data.total}`;
-    if (this.shownDetail === shown) return;
-    this.shownDetail = shown;
-    const parts = item ? this.detailParts(item, state) : [make("div", "empty", this.data.total ? "End of the queue." : "")];
-    this.content.replaceChildren(...parts);
-  }
-
-  detailParts(item, state) {
-    const names = this.data.classes;
-    const frame = make("div", "frame");
-    frame.append(image(item, BIG_SIDE));
-    const title = make("div", "title", item.id);
-    title.title = item.id;
-    const facts = make("dl", "facts");
-    const fact = (word, value, kind) => facts.append(make("dt", "", word), make("dd", kind, value));
-    fact("Given", names[item.given], "given");
-    fact("Suggested", names[item.suggested] ?? "none", "suggested");
-    fact("Score", shortNumber(item.score), "");
-    facts.lastChild.title = String(item.score);
-    const decided = state.action ? `${ACTION_WORDS[state.action]}${state.action === "skip" ? "" : `: ${names[state.label]}`}` : "undecided";
-    fact("State", `${decided}${state.saving ? " (saving)" : state.action ? " (saved)" : ""}`, "");
-    const top = make("div", "top");
-    const words = make("div", "words");
-    words.append(title, facts);
-    top.append(frame, words);
-    return [top, this.buttons(item), this.barList(item), make("p", "caption", this.data.caption)];
-  }
-
-  buttons(item) {
-    const row = make("div", "buttons");
-    const all = [["a", "Accept"], ["k", "Keep"], ["p", "Pick"], ["s", "Skip"], ["u", "Undo"]];
-    for (const [key, word] of all) {
-      const button = make("button", `action do-${word.toLowerCase()}`);
-      button.type = "button";
-      button.append(keycap(key.toUpperCase()), make("span", "", word));
-      button.disabled = key === "a" && item.suggested < 0;
-      button.addEventListener("click", () => {
-        if (key !== "p") this.grid.focus({ preventScroll: true });
-        this.press(key);
-      });
-      row.append(button);
-    }
-    return row;
-  }
-
-  barList(item) {
-    const names = this.data.classes;
-    const labels = this.data.keys ? names.map((_, label) => label) : this.ranked(item);
-    const keyOf = this.data.keys
-      ? Object.fromEntries(Object.entries(this.data.keys).map(([key, label]) => [label, key]))
-      : Object.fromEntries(labels.slice(0, 10).map((label, rank) => [label, String((rank + 1) % 10)]));
-    const list = make("div", "bars");
-    list.setAttribute("role", "group");
-    list.setAttribute("aria-label", "Support for each class");
-    list.style.setProperty("--names", `${Math.min(Math.max(...names.map((name) => name.length)), 11) + 0.5}ch`);
-    for (const label of labels) {
-      const row = make("button", `bar ${barKind(item, label)}`);
-      row.type = "button";
-      row.tabIndex = -1;
-      const bound = item.bars && !item.bars.exact[label];
-      const exact = valueWords(item, label, this.data.suspicious, true);
-      row.title = `${names[label]}: ${exact}${bound ? " (a bound, proved not to win)" : ""}`;
-      row.setAttribute("aria-label", `${row.title}. Pick ${names[label]}`);
-      const track = make("span", "track");
-      const fill = make("span", bound ? "fill bound" : "fill");
-      fill.style.width = `${100 * (item.bars?.lengths[label] ?? 0)}%`;
-      track.append(fill);
-      row.append(
-        keycap(keyOf[label] ?? ""), make("span", "class", names[label]), track,
-        make("span", "value", item.bars ? valueWords(item, label, this.data.suspicious, false) : ""),
-      );
-      row.addEventListener("click", () => {
-        this.grid.focus({ preventScroll: true });
-        this.decide(item, "pick", label);
-        this.refresh();
-      });
-      list.append(row);
-    }
-    return list;
-  }
-
   drawLegend() {
     const keys = [
       ["A", "accept"], ["K", "keep"], ["1–0", "class"], ["P", "type a class"], ["S", "skip"], ["U", "undo"],
@@ -542,10 +355,7 @@ class Gallery {
     for (const [key, word] of [["PageUp", "‹ Previous page"], ["PageDown", "Next page ›"]]) {
       const button = make("button", "turn", word);
       button.type = "button";
-      button.addEventListener("click", () => {
-        this.grid.focus({ preventScroll: true });
-        this.press(key);
-      });
+      button.addEventListener("click", () => this.pressButton(key));
       this.legend.append(button);
     }
   }

@@ -59,8 +59,10 @@ function miniBars(item, names, suspicious) {
   const paths = { other: "", given: "", suggested: "", bound: "" };
   item.bars.lengths.forEach((length, label) => {
     const height = 1 + 24 * length;
-    const box = `M${(label + gap / 2) * step} 26v${-height}h${(1 - gap) * step}v${height}z`;
-    paths[!item.bars.exact[label] && barKind(item, label) === "other" ? "bound" : barKind(item, label)] += box;
+    const kind = barKind(item, label);
+    const width = Math.max((1 - gap) * step, kind === "other" ? 0 : 3);
+    const box = `M${(label + 0.5) * step - width / 2} 26v${-height}h${width}v${height}z`;
+    paths[kind === "other" && !item.bars.exact[label] ? "bound" : kind] += box;
   });
   for (const [kind, path] of Object.entries(paths)) if (path) plot.append(draw("path", { d: path, class: `bar-${kind}` }));
   const words = draw("title", {});

@@ -1,5 +1,5 @@
 // The browser's half of the decision log: numbered, cumulative, kept until the server says it is on disk.
-// Nothing here draws. pages/ui/gallery.py puts this file before gallery_draw.js and gallery.js.
+// Nothing here draws. pages/ui/gallery.py puts this file first and the gallery's other files after it.
 
 const RESEND_MS = 2000;
 const MOST_SENT = 1000;
@@ -19,7 +19,7 @@ class Backup {
   read(client) {
     try {
       const entries = JSON.parse(localStorage.getItem(this.prefix + client) ?? "[]");
-      return entries.filter((entry) => entry.client === client && entry.seq > 0);
+      return entries.filter((entry) => entry.client === client && Number.isInteger(entry.seq));
     } catch {
       return [];
     }

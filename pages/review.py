@@ -40,35 +40,38 @@ def main() -> None:
         )
         link("score", "Score a dataset")
         return
-    title, choice, review = st.columns([1.1, 2, 2.6], vertical_alignment="bottom")
+    title, choice, review = st.columns([1, 1.9, 3], vertical_alignment="bottom")
     title.title("Review")
     with choice:
         file = _choose(files)
     with shown():
         log = decision_log(workspace.review_url)
-        dataset, index_of = _dataset(file)
+        dataset = _dataset(file)
     with review:
         session = choose_session(log, dataset=file.dataset, fingerprint=file.fingerprint)
     with shown():
-        frame = _frame(file.key)
+        frame, rows = _frame(file.key)
         wanted, page_size = choose_filter(dataset.class_names, frame)
         actions = {sample: state.action for sample, state in log.replay(session.id).states().items()}
-        key = (session.id, *file.key, page_size)
-        positions, token, start = frozen_queue(frame, wanted, actions, key=key)
-    same = [item for item in files if item.fingerprint == file.fingerprint]
+        order = frozen_queue(frame, wanted, actions, key=(session.id, *file.key, page_size))
+    samples = _samples(dataset, dataset.fingerprint)
+    queue = Shown(dataset, samples, frame, rows, file.path, file.run, file.method, order, page_size)
     known = Known(
-        given=lambda sample: int(dataset.labels[index_of[sample]]) if sample in index_of else None,
+        given=lambda sample: _given(dataset, samples, sample),
         classes=dataset.num_classes,
-        runs={f"{item.run}/{item.method}": digest(dict(item.provenance)) for item in same},
+        runs={
+            f"{item.run}/{item.method}": digest(dict(item.provenance))
+            for item in files
+            if item.fingerprint == file.fingerprint
+        },
     )
-    queue = Shown(dataset, index_of, frame, file.path, file.run, file.method, positions, token, start, page_size)
     _gallery(log, session, queue, known)
     export_section(workspace, log, session, dataset, frame, file.provenance)
 
 
 @st.fragment
 def _gallery(log: DecisionLog, session: ReviewSession, queue: Shown, known: Known) -> None:
-    with shown():
+    with st.container(key="live_review"), shown():
         gallery(log, session, queue, known, reviewer=session.reviewer)
 
 
@@ -95,23 +98,29 @@ def decision_log(url: str) -> DecisionLog:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the scores …")
-def _frame(key: FileKey) -> pd.DataFrame:
-    return read_scores(key[0], columns=COLUMNS).frame
+def _frame(key: FileKey) -> tuple[pd.DataFrame, pd.Index]:
+    frame = read_scores(key[0], columns=COLUMNS).frame
+    return frame, pd.Index(frame["id"])
 
 
-def _dataset(file: ScoreFile) -> tuple[LabeledImages, dict[str, int]]:
+def _dataset(file: ScoreFile) -> LabeledImages:
     dataset = open_spec_cached(DatasetSpec.from_json(file.provenance["dataset"]["spec"]))
     if dataset.fingerprint != file.fingerprint:
         raise ReviewError(
             f"dataset `{file.dataset}` must be as it was when it was scored, but its labels or images have changed. "
             "Score it again, or bring back the earlier files."
         )
-    return dataset, _index(dataset, dataset.fingerprint)
+    return dataset
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _index(_dataset: LabeledImages, fingerprint: str) -> dict[str, int]:
-    return {sample: index for index, sample in enumerate(_dataset.ids.tolist())}
+def _samples(_dataset: LabeledImages, fingerprint: str) -> pd.Index:
+    return pd.Index(_dataset.ids.tolist())
+
+
+def _given(dataset: LabeledImages, samples: pd.Index, sample: str) -> int | None:
+    """Return the given label of a sample, None for an id that the dataset does not have."""
+    return int(dataset.labels[samples.get_loc(sample)]) if sample in samples else None
 
 
 main()

@@ -6,7 +6,7 @@ Decisions are committed first, then the component is told their numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +24,13 @@ from fvm_core.review.replay import Replay
 from fvm_core.review.session import ReviewSession
 from fvm_core.review.support import Bars, LabelScores, caption
 from pages.ui.links import ROOT
+from pages.ui.review_filters import Frozen
 from pages.ui.thumbnails import thumbnail
 
 KEY = "review_gallery"
-SCRIPTS = ("gallery_log.js", "gallery_draw.js", "gallery.js")
+SCRIPTS = (
+    "gallery_log.js", "gallery_draw.js", "gallery_card.js", "gallery_picker.js", "gallery_detail.js", "gallery.js"
+)  # fmt: skip
 HISTORY = 200
 MOST_PAGES = 12
 
@@ -43,19 +46,30 @@ _component = st.components.v2.component(
 
 @dataclass(frozen=True)
 class Shown:
-    """One queue as the gallery shows it. `frame` is the score table, `positions` the rows of it in order, `token`
-    changes whenever the order does, `start` is the place of the first undecided sample (0 if none)."""
+    """One queue as the gallery shows it: `frame` is the score table, `rows` its ids, `samples` those of the dataset,
+    `order` what is shown and when."""
 
     dataset: LabeledImages
-    index_of: Mapping[str, int]
+    samples: pd.Index
     frame: pd.DataFrame
+    rows: pd.Index
     path: str
     run: str
     method: str
-    positions: NDArray[np.int64]
-    token: str
-    start: int
+    order: Frozen
     page_size: int
+
+    @property
+    def last_page(self) -> int:
+        return max(-(-len(self.order.positions) // self.page_size) - 1, 0)
+
+    def on_page(self, page: int) -> NDArray[np.int64]:
+        return self.order.positions[page * self.page_size : (page + 1) * self.page_size]
+
+    def places(self, samples: Sequence[str]) -> list[int]:
+        """Return where each sample stands in the queue, -1 for one that is not in it."""
+        rows = self.rows.get_indexer(pd.Index(list(samples)))
+        return np.where(rows >= 0, self.order.place[rows], -1).tolist() if len(samples) else []
 
 
 def gallery(log: DecisionLog, session: ReviewSession, shown: Shown, known: Known, *, reviewer: str) -> None:
@@ -67,19 +81,21 @@ def gallery(log: DecisionLog, session: ReviewSession, shown: Shown, known: Known
     except FVMError as error:
         problem = str(error)
     replay = log.replay(session.id)
-    _component(key=KEY, data=_data(session, shown, sent or {}, receipt, problem, replay), on_sent_change=lambda: None)
+    if not isinstance(sent, Mapping):
+        sent = {}
+    _component(key=KEY, data=_data(session, shown, sent, receipt, problem, replay), on_sent_change=lambda: None)
 
 
 def _data(
     session: ReviewSession, shown: Shown, sent: Mapping[str, Any], receipt: Receipt, problem: str, replay: Replay
 ) -> dict[str, Any]:
     page, have = _view(sent, shown)
-    last = max(-(-len(shown.positions) // shown.page_size) - 1, 0)
-    window = {page, min(page + 1, last)}
-    told = window | have
+    window = {page, min(page + 1, shown.last_page)}
     counts = replay.counts(len(shown.dataset))
+    states = replay.states()
+    history = [decision.sample for decision in replay.history(HISTORY)]
     ids = shown.frame["id"].to_numpy()
-    place = {ids[row]: at for at, row in enumerate(shown.positions)} if len(replay.states()) else {}
+    told = [ids[row] for number in sorted(window | have) for row in shown.on_page(number)]
     return {
         "session": session.id,
         "client": sent.get("client"),
@@ -87,23 +103,23 @@ def _data(
         "acked": dict(receipt.acked),
         "refused": dict(receipt.refused),
         "problem": problem,
-        "queue": shown.token,
-        "total": len(shown.positions),
+        "queue": shown.order.token,
+        "total": len(shown.order.positions),
         "pageSize": shown.page_size,
-        "position": shown.start,
+        "position": shown.order.start,
         "empty": "No image meets these filters. Loosen them, or refresh the queue.",
         "classes": list(shown.dataset.class_names),
         "keys": number_keys(shown.dataset.class_names),
         "run": f"{shown.run}/{shown.method}",
         "suspicious": METHODS[shown.method].suspicious,
         "caption": caption(shown.method),
-        "pages": {str(number): _page(shown, number) for number in sorted(window - have)} if len(ids) else {},
-        "states": _states(replay, [ids[row] for number in told for row in _rows(shown, number)]),
-        "history": [[decision.sample, place.get(decision.sample, -1)] for decision in replay.history(HISTORY)],
+        "pages": {str(number): _items(shown, shown.order.token, number) for number in sorted(window - have)},
+        "states": {sample: [states[sample].action, states[sample].label] for sample in told if sample in states},
+        "history": list(zip(history, shown.places(history), strict=True)),
         "counts": {
             "decided": counts.decided,
-            "left": len(shown.positions) - sum(sample in place for sample in replay.states()),
-            "changed": sum(d.label not in (None, d.given) for d in replay.states().values()),
+            "left": len(shown.order.positions) - sum(place >= 0 for place in shown.places(list(states))),
+            "changed": sum(decision.label != decision.given for decision in states.values()),
             "rate": counts.accept_rate,
         },
     }
@@ -126,38 +142,25 @@ def number_keys(names: Iterable[str]) -> dict[str, int] | None:
 
 def _view(sent: Mapping[str, Any], shown: Shown) -> tuple[int, set[int]]:
     """Return the page in view and the pages that the browser holds; its word is checked, not trusted."""
-    view = sent.get("view")
-    last = max(-(-len(shown.positions) // shown.page_size) - 1, 0)
-    if not isinstance(view, Mapping) or view.get("queue") != shown.token or not isinstance(view.get("page"), int):
-        return min(shown.start // shown.page_size, last), set()
+    view, last = sent.get("view"), shown.last_page
+    if not isinstance(view, Mapping) or view.get("queue") != shown.order.token or not isinstance(view.get("page"), int):
+        return min(shown.order.start // shown.page_size, last), set()
     have = view.get("have")
     numbers = have[:MOST_PAGES] if isinstance(have, list) else []
     held = {number for number in numbers if isinstance(number, int) and 0 <= number <= last}
     return min(max(view["page"], 0), last), held
 
 
-def _rows(shown: Shown, page: int) -> NDArray[np.int64]:
-    return shown.positions[page * shown.page_size : (page + 1) * shown.page_size]
-
-
-def _states(replay: Replay, samples: Iterable[str]) -> dict[str, list[Any]]:
-    found = ((sample, replay.state(sample)) for sample in samples)
-    return {sample: [state.action, state.label] for sample, state in found if state is not None}
-
-
-def _page(shown: Shown, page: int) -> list[dict[str, Any]]:
-    return _items(shown, shown.token, page)
-
-
 @st.cache_data(show_spinner=False, max_entries=64)
 def _items(_shown: Shown, token: str, page: int) -> list[dict[str, Any]]:
-    rows = _rows(_shown, page)
+    rows = _shown.on_page(page)
     bars = LabelScores(_shown.path).read(rows, _shown.method)
     table = _shown.frame.iloc[rows]
     columns = (table[name].to_numpy() for name in ("id", "label", "suggested", "score"))
+    places = _shown.samples.get_indexer(pd.Index(table["id"]))
     items = []
-    for (sample, given, suggested, score), bar in zip(zip(*columns, strict=True), bars, strict=True):
-        uri, problem = thumbnail(_shown.dataset, _shown.index_of[sample])
+    for sample, given, suggested, score, place, bar in zip(*columns, places, bars, strict=True):
+        uri, problem = thumbnail(_shown.dataset, int(place)) if place >= 0 else ("", "not in the dataset")
         items.append(
             {
                 "id": str(sample),

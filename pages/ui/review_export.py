@@ -52,8 +52,8 @@ def export_section(
     with left, shown(stop=False):
         if st.button("Write CSV and Parquet", type="primary", icon=":material/save:"):
             time = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-            st.session_state["review_exported"] = write(f"{session.dataset}-{session.name[:24]}-{time}")
-        _downloads(st.session_state.get("review_exported"))
+            st.session_state[f"review_exported_{session.id}"] = write(f"{session.dataset}-{session.name[:24]}-{time}")
+        _downloads(st.session_state.get(f"review_exported_{session.id}"))
     with right, shown(stop=False):
         _use(workspace, session, dataset, write)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ PAGE_SIZES = (24, 36, 48, 60)
 
 def choose_filter(names: Sequence[str], frame: pd.DataFrame) -> tuple[QueueFilter, int]:
     """Draw the filters and return them with the number of images a page. Raises ReviewError for impossible ones."""
-    columns = st.columns([6.4, 1.9, 2.1, 1.4], vertical_alignment="bottom")
+    columns = st.columns([6, 1.8, 2, 1.6], vertical_alignment="bottom")
     state = columns[0].segmented_control(
         "State", list(STATE_TITLES), format_func=STATE_TITLES.__getitem__, default="undecided", key="review_state",
         label_visibility="collapsed", persist_state="session",
@@ -81,17 +82,31 @@ def _score_range(frame: pd.DataFrame) -> tuple[float | None, float | None]:
     return low, high
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """An order that stays. `positions` (q,) rows of the score table; `place` (n,) the place of each row, -1 for those
+    left out; `token` names this very order of this very file; `start` is the first undecided place, else 0."""
+
+    positions: NDArray[np.int64]
+    place: NDArray[np.int64]
+    token: str
+    start: int
+
+
 def frozen_queue(
     frame: pd.DataFrame, wanted: QueueFilter, actions: Mapping[str, str], *, key: Sequence[object]
-) -> tuple[NDArray[np.int64], str, int]:
-    """Return (positions, token, start). The order is kept until `key`, the filter or the refresh count changes:
-    deciding does not pull images from under the person's fingers. `token` names this very order of this very file. `start` is the first undecided place, else 0."""
+) -> Frozen:
+    """Return the order of the gallery. It is kept until `key`, the filter or the refresh count changes: deciding does
+    not pull images from under the person's fingers."""
     name = digest([[str(part) for part in key], repr(wanted), st.session_state.get("review_refresh", 0)])
-    kept = st.session_state.get("review_queue")
+    kept: tuple[str, Frozen] | None = st.session_state.get("review_queue")
     if kept is None or kept[0] != name:
         positions = queue(frame, wanted, actions)
+        place = np.full(len(frame), -1, dtype=np.int64)
+        place[positions] = np.arange(len(positions))
         ids = frame["id"].to_numpy()
         start = next((at for at, row in enumerate(positions) if ids[row] not in actions), 0)
-        kept = (name, positions, hashlib.sha256(name.encode() + positions.tobytes()).hexdigest()[:32], start)
+        token = hashlib.sha256(name.encode() + positions.tobytes()).hexdigest()[:32]
+        kept = (name, Frozen(positions, place, token, start))
         st.session_state["review_queue"] = kept
-    return kept[1], kept[2], kept[3]
+    return kept[1]

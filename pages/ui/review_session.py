@@ -29,7 +29,7 @@ def choose_session(log: DecisionLog, *, dataset: str, fingerprint: str) -> Revie
     key = f"review_session_{fingerprint[:12]}"
     if st.session_state.get(key) not in sessions:
         st.session_state[key] = wanted if wanted in sessions else next(iter(sessions))
-    columns = st.columns([4, 1.4], vertical_alignment="bottom")
+    columns = st.columns([3.2, 1.4], vertical_alignment="bottom")
     chosen = columns[0].selectbox(
         "Review session", list(sessions), key=key, format_func=lambda id: _title(sessions[id]), persist_state="session"
     )

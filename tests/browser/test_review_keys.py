@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sqlite3
 import time
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from app_server import Server, screenshot
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from score_files import write_score_file
 
@@ -52,7 +58,8 @@ def open_review(server: Server, page: Page) -> Locator:
 def decisions(server: Server) -> list[Decision]:
     log = DecisionLog(server.workspace.review_url)
     try:
-        return [decision for session in list_sessions(log) for decision in log.read(session.id)]
+        found = [decision for session in list_sessions(log) for decision in log.read(session.id)]
+        return sorted(found, key=lambda decision: decision.number)
     finally:
         log.close()
 
@@ -112,8 +119,6 @@ def test_sixty_keys_at_twenty_a_second_all_land(
 
 
 def _suspicion(server: Server) -> list[float]:
-    import pyarrow.parquet as pq
-
     table = pq.read_table(server.workspace.scores / "digits-fvm" / "influence.parquet", columns=["suspicion"])
     return list(table["suspicion"].to_pylist())
 
@@ -157,8 +162,6 @@ def test_keys_move_pick_by_name_and_undo(server: Server, dataset: LabeledImages,
 
 def test_nothing_is_saved_before_it_is_on_disk(server: Server, dataset: LabeledImages, page: Page) -> None:
     """While another program holds the write lock, cards say `saving`; when it lets go they say `saved`."""
-    import sqlite3
-
     grid = open_review(server, page)
     shown = ids(grid)
     before = len(decisions(server))
@@ -179,6 +182,55 @@ def test_nothing_is_saved_before_it_is_on_disk(server: Server, dataset: LabeledI
     expect(card).to_have_attribute("data-state", "saved", timeout=30_000)
     wait_saved(page)
     assert [d.action for d in decisions(server)[before:]] == ["keep", "accept"]
+
+
+def test_labels_come_home_through_the_browser(server: Server, dataset: LabeledImages, page: Page) -> None:
+    open_review(server, page)
+    page.get_by_role("button", name="Write CSV and Parquet").click()
+    with page.expect_download(timeout=60_000) as started:
+        page.get_by_role("button", name="Download CSV").click()
+    table = pd.read_csv(started.value.path(), keep_default_na=False, dtype={"id": str})
+    assert table["id"].tolist() == dataset.ids.tolist()
+    changed = table.loc[table["label"] != table["given_label"], "id"]
+    assert len(changed) and set(changed) <= {d.sample for d in decisions(server) if d.action in ("accept", "pick")}
+
+
+def test_words_from_files_stay_words(server: Server, dataset: LabeledImages, page: Page) -> None:
+    """Class names with markup run no script, an unreadable image is named, and more than ten classes can be typed."""
+    names = ['<img src=x onerror="window.hacked=1">', "</style><script>window.hacked=1</script>"]
+    names += [f"class {k}" for k in range(10)]
+    picture = io.BytesIO()
+    Image.new("RGB", (300, 200), (200, 60, 0)).save(picture, "JPEG")
+    images = [picture.getvalue()] * 35 + [b"no image at all"]
+    path = server.workspace.root / "hostile.parquet"
+    pq.write_table(pa.table({"image": images, "label": names * 3}), path)
+    add_dataset(server.workspace, "hostile", DatasetSpec("parquet", path=str(path), image="image", label="label"))
+    hostile = open_named(server.workspace, "hostile")
+    scores = np.random.default_rng(0).lognormal(0, 2, (36, 12))
+    scores[35] = 1e6
+    write_score_file(server.workspace.scores / "hostile" / "influence.parquet", hostile, scores, name="hostile")
+
+    open_review(server, page)
+    page.get_by_role("combobox", name="Scores").click()
+    page.get_by_role("option", name="hostile · FVM").click()
+    page.get_by_role("button", name="Start the review").click()
+    grid = page.get_by_role("listbox", name="Images in order of suspicion")
+    expect(grid.locator(f'[data-id="{hostile.ids[35]}"]')).to_be_visible(timeout=60_000)
+    expect(grid.locator(".noimage")).to_have_count(1)
+    expect(grid.locator(".labels", has_text="onerror").first).to_be_visible()
+    before = len(decisions(server))
+    grid.focus()
+    page.keyboard.press("a")
+    page.keyboard.press("p")
+    page.keyboard.type("class 9")
+    page.keyboard.press("Enter")
+    wait_saved(page)
+    screenshot(page, "review-hostile")
+    first, second = decisions(server)[-2:]
+    assert len(decisions(server)) == before + 2
+    assert first.action == "accept" and second.action == "pick"
+    assert second.label == hostile.class_names.index("class 9")
+    assert page.evaluate("window.hacked") is None
 
 
 def test_a_tab_closed_too_soon_delivers_later(
