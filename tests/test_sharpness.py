@@ -43,14 +43,10 @@ def test_sam_gap_on_a_quadratic() -> None:
 
 
 def test_random_sharpness_averages_to_the_trace_on_a_quadratic() -> None:
-    """At w = 0, E[L(e)] = rho^2 tr(A) / (2 p) for e uniform on the sphere of radius rho."""
+    """E[L(w + e)] - L(w) = rho^2 tr(A) / (2 p) for e uniform on the sphere of radius rho, whatever the slope."""
     model = quadratic()
-    with torch.no_grad():
-        model.first.zero_()
-        model.rest.zero_()
-    found = measure_sharpness(model, [lambda m: m.loss()], rho=0.5, directions=4000, seed=1)
-    assert found.random == pytest.approx(0.25 * float(model.a.trace()) / 8, rel=0.03)
-    assert found.sam_gap == 0.0
+    found = measure_sharpness(model, [lambda m: m.loss()], rho=0.5, directions=1500, seed=1)
+    assert found.random == pytest.approx(0.25 * float(model.a.trace()) / 8, rel=0.05)
 
 
 def test_random_directions_have_length_rho() -> None:
@@ -63,7 +59,7 @@ def test_random_directions_have_length_rho() -> None:
         return model.loss()
 
     measure_sharpness(model, [loss], rho=0.7, directions=3, seed=0)
-    assert lengths == pytest.approx([0.0, 0.7, 0.7, 0.7, 0.7])
+    assert lengths == pytest.approx([0.0] + 7 * [0.7])
 
 
 def test_measuring_changes_nothing() -> None:
@@ -117,5 +113,5 @@ def test_evaluate_equals_one_pass_over_everything() -> None:
     assert model.training and model[2].training
     with eval_mode(model):
         logits = model(x)
-    assert loss == pytest.approx(float(F.cross_entropy(logits, y)), rel=1e-5)
+    assert loss == pytest.approx(F.cross_entropy(logits, y).item(), rel=1e-5)
     assert accuracy == pytest.approx(float((logits.argmax(1) == y).double().mean()))

@@ -50,7 +50,7 @@ class Batches:
         epoch, place = divmod(step, self.per_epoch)
         size, larger = divmod(self.n, self.per_epoch)
         start = place * size + min(place, larger)
-        return epoch_order(self.n, seed=self.seed, epoch=epoch)[start : start + size + (place < larger)]
+        return epoch_order(self.n, seed=self.seed, epoch=epoch)[start : start + size + (place < larger)].copy()
 
 
 def derived_seed(seed: int, step: int, *, purpose: int = AUGMENT) -> int:

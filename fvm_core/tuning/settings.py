@@ -74,7 +74,8 @@ class TuneSettings(_Shared):
     """Tuning on the clean validation set: `sgd` gives VM, `sam` gives FVM (radius `rho`), lr with a cosine to 0.
 
     `*_every` are in steps, 0 switches a measurement off. `snapshots` kept weights: evenly spaced, first and last among
-    them. `probe_size`: validation samples used for the sharpness and Hessian measurements.
+    them. `probe_size`: validation samples used for the sharpness and Hessian measurements (the latter
+    takes at most 128 of them).
     """
 
     solver: str = "sam"
