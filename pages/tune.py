@@ -17,7 +17,7 @@ from fvm_core.models.store import ModelRecord, list_models
 from fvm_core.tuning.settings import TuneSettings
 from fvm_core.workspace import Workspace, current_workspace
 from pages.ui import errors, job_view, links, selection, tune_form, tune_watch
-from pages.ui.curves import TRAINING_PANELS, TUNING_PANELS, curves
+from pages.ui.curves import TRAINING_PANELS, TUNING_PANELS, legend, panel
 from pages.ui.open_data import open_cached
 from pages.ui.overlap_view import warn_of_overlap
 from pages.ui.theme import ROLE_TITLES
@@ -96,11 +96,14 @@ def running(workspace: Workspace, kind: str) -> None:
 
 
 def draw_curves(workspace: Workspace, items: list[tune_watch.Watched], panels: dict[str, str], key: str) -> None:
-    figure = curves([tune_watch.load(workspace, item) for item in items], panels=panels)
-    st.plotly_chart(figure, key=key, config={"displayModeBar": False})
+    runs = [tune_watch.load(workspace, item) for item in items]
+    st.html(legend(runs))
+    columns = st.columns(3)
+    for place, (metric, title) in enumerate(panels.items()):
+        columns[place % 3].altair_chart(panel(runs, metric, title), key=f"{key}_{metric}")
 
 
-@st.fragment(run_every=2)
+@st.fragment(run_every=1)
 def live_curves(workspace: Workspace, items: list[tune_watch.Watched], panels: dict[str, str], key: str) -> None:
     with errors.shown(), st.container(key=f"live_{key}"):
         draw_curves(workspace, items, panels, key)

@@ -14,7 +14,7 @@ from fvm_core.data.registry import add_dataset
 from fvm_core.tuning.settings import TRAIN_PRESETS, TuneSettings
 from fvm_core.workspace import Workspace
 from pages.ui import theme
-from pages.ui.curves import TUNING_PANELS, Run, curves, dashes
+from pages.ui.curves import TUNING_PANELS, Run, legend, panel, points
 from pages.ui.train_form import with_epochs
 from pages.ui.tune_watch import Watched, defaults, find
 
@@ -115,18 +115,38 @@ def test_running_tuning_is_drawn_with_its_buttons_and_curves(workspace: Workspac
         assert {"Pause", "Stop"} <= set(labels(app))
         assert app.multiselect(key="tune_watch").value == ["digits-fvm", "digits-vm"]
         assert "30 s left" in app.get("progress")[0].proto.text
-        assert len(app.get("plotly_chart")) == 1
+        assert len(app.get("vega_lite_chart")) == len(TUNING_PANELS)
 
 
-def test_curves_use_one_colour_a_solver_and_dash_the_second(workspace: Workspace) -> None:
+def test_curves_use_one_colour_a_solver_and_dash_the_second() -> None:
     frame = pd.DataFrame(ROWS)
     runs = [Run("a", "vm", frame), Run("b", "fvm", frame), Run("<b>c</b>", "fvm", frame)]
-    assert dashes(runs) == ["solid", "solid", "dash"]
-    figure = curves(runs, panels=TUNING_PANELS)
-    lines = {trace.name: trace.line for trace in figure.data if trace.name and trace.showlegend}
-    assert (lines["a"].color, lines["b"].color) == (theme.VM, theme.FVM)
-    assert lines["&lt;b&gt;c&lt;/b&gt;"].dash == "dash"
-    assert [note.text for note in figure.layout.annotations].count("not measured yet") == 4
+    chart = panel(runs, "sam_gap", "SAM gap").to_dict()
+    (line,) = chart["layer"]
+    assert line["encoding"]["color"]["scale"] == {
+        "domain": ["a", "b", "<b>c</b>"],
+        "range": [theme.VM, theme.FVM, theme.FVM],
+    }
+    assert line["encoding"]["strokeDash"]["scale"]["range"] == [[1, 0], [1, 0], [7, 4]]
+    words = legend(runs)
+    assert "&lt;b&gt;c&lt;/b&gt;" in words and "<b>" not in words
+    assert words.count(theme.FVM) == 2
+
+
+def test_metric_not_measured_says_so_and_batches_run_behind_the_loss() -> None:
+    runs = [Run("a", "vm", pd.DataFrame(ROWS))]
+    assert "not measured yet" in str(panel(runs, "top_eigenvalue", "Top").to_dict())
+    thin, thick = panel(runs, "val_loss", "Loss").to_dict()["layer"]
+    assert thin["mark"]["strokeWidth"] < thick["mark"]["strokeWidth"]
+    assert len(points(runs, "train_loss")) == 1
+
+
+def test_long_curves_are_thinned_and_keep_their_last_point() -> None:
+    frame = pd.DataFrame({"step": range(10_001), "val_loss": range(10_001)})
+    table = points([Run("a", "vm", frame)], "val_loss")
+    assert len(table) <= 260
+    assert table["step"].iloc[-1] == 10_000
+    assert table["step"].is_monotonic_increasing
 
 
 def test_watch_prefers_finished_models_and_proposes_one_of_each_role(workspace: Workspace) -> None:

@@ -1,18 +1,23 @@
-"""Curves of training and tuning: six small charts side by side, one colour a solver."""
+"""Curves of training and tuning: small charts side by side, one colour a solver.
+
+Drawn with Altair: Streamlit keeps a Vega chart in place when its data grow, while a Plotly chart is built anew at every
+update (measured: gone half of the time when a fragment ran every second).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
+import altair as alt
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from pages.ui.theme import role_colour
+from pages.ui.theme import NEUTRAL, role_colour
 
+DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 4), (2, 3), (8, 3, 2, 3))
 MOST_POINTS = 250
-DASHES = ("solid", "dash", "dot", "dashdot")
+HEIGHT = 190
 TUNING_PANELS: dict[str, str] = {
     "val_loss": "Loss on the clean validation set",
     "noisy_loss": "Loss on the noisy training set",
@@ -26,6 +31,8 @@ TRAINING_PANELS: dict[str, str] = {
     "noisy_loss": "Loss on the noisy training set",
     "val_accuracy": "Validation accuracy",
 }
+BEHIND = {"val_loss": "train_loss"}
+"""Metrics drawn thin behind others: the loss of the single batches, which are validation samples during a tuning."""
 
 
 @dataclass(frozen=True)
@@ -37,92 +44,62 @@ class Run:
     frame: pd.DataFrame
 
 
-def dashes(runs: Sequence[Run]) -> list[str]:
-    """Return a dash for each run: solid for the first of its role, others for the next ones of the same colour."""
+def dashes(runs: Sequence[Run]) -> list[tuple[int, ...]]:
+    """Return a dash pattern for each run: solid for the first of its role, others for the next of the same colour."""
     seen: dict[str, int] = {}
     result = []
     for run in runs:
-        count = seen.get(run.role, 0)
-        result.append(DASHES[count % len(DASHES)])
-        seen[run.role] = count + 1
+        result.append(DASHES[seen.get(run.role, 0) % len(DASHES)])
+        seen[run.role] = seen.get(run.role, 0) + 1
     return result
 
 
-def curves(runs: Sequence[Run], *, panels: dict[str, str], columns: int = 3, row_height: int = 235) -> go.Figure:
-    """Return a figure with one chart for each of `panels` (metric -> title); a metric not measured stays empty.
+def points(runs: Sequence[Run], metric: str) -> pd.DataFrame:
+    """Return columns step, value, run: at most 250 points a run, the last one always among them."""
+    tables = [pd.DataFrame({"step": [], "value": [], "run": []})]
+    for run in runs:
+        if metric in run.frame:
+            known = run.frame[["step", metric]].dropna()
+            known = known.iloc[:: -max(1, len(known) // MOST_POINTS)].iloc[::-1]
+            tables.append(known.rename(columns={metric: "value"}).assign(run=run.label))
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
-    In the first chart of the tuning the loss of the single batches (`train_loss`) runs thin behind `val_loss`.
-    """
-    rows = -(-len(panels) // columns)
-    figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=list(panels.values()), horizontal_spacing=0.07, vertical_spacing=0.2
+
+def panel(runs: Sequence[Run], metric: str, title: str) -> alt.LayerChart | alt.FacetChart:
+    """Return the chart of one metric over the steps; words in its place while nothing was measured."""
+    table = points(runs, metric)
+    labels, colours = [run.label for run in runs], [role_colour(run.role) for run in runs]
+    x = alt.X("step:Q", title=None, axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(zero=True, nice=False))
+    form = ".1%" if metric == "val_accuracy" else "~g"
+    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format=form), scale=alt.Scale(zero=False))
+    colour = alt.Color("run:N", legend=None, scale=alt.Scale(domain=labels, range=colours))
+    dash = alt.StrokeDash(
+        "run:N", legend=None, scale=alt.Scale(domain=labels, range=[list(pattern) for pattern in dashes(runs)])
     )
-    for run, dash in zip(runs, dashes(runs), strict=True):
-        colour = role_colour(run.role)
-        shown = False
-        for place, metric in enumerate(panels):
-            row, column = divmod(place, columns)
-            if metric == "val_loss":
-                _line(figure, run, "train_loss", row, column, {"color": colour, "width": 1}, opacity=0.35)
-            shown |= _line(
-                figure, run, metric, row, column, {"color": colour, "width": 2.5, "dash": dash}, legend=not shown
-            )
-    for place, metric in enumerate(panels):
-        row, column = divmod(place, columns)
-        if metric == "val_accuracy":
-            figure.update_yaxes(tickformat=".1%", row=row + 1, col=column + 1)
-        if not any(metric in run.frame and run.frame[metric].notna().any() for run in runs):
-            axis = "" if place == 0 else str(place + 1)
-            figure.add_trace(
-                go.Scatter(x=[0, 1], y=[0, 1], opacity=0, showlegend=False, hoverinfo="skip"), row + 1, column + 1
-            )
-            figure.update_yaxes(showticklabels=False, row=row + 1, col=column + 1)
-            figure.add_annotation(
-                text="not measured yet", showarrow=False, xref=f"x{axis} domain", yref=f"y{axis} domain", x=0.5, y=0.5,
-                opacity=0.6,
-            )  # fmt: skip
-    figure.update_xaxes(rangemode="tozero", showgrid=False, nticks=5)
-    figure.update_yaxes(nticks=5)
-    figure.update_xaxes(title_text="step", title_standoff=4, row=rows)
-    figure.update_annotations(font_size=14)
-    figure.update_layout(
-        height=row_height * rows + 60,
-        margin={"l": 10, "r": 10, "t": 60, "b": 10},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.08 if rows > 1 else 1.16, "x": 0},
-        hovermode="x unified",
-        uirevision="keep",
-    )
-    return figure
+    tooltip = [
+        alt.Tooltip("run:N", title="tuning"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", title=title, format=".4g")
+    ]  # fmt: skip
+    layers: list[alt.Chart] = []
+    if metric in BEHIND and len(behind := points(runs, BEHIND[metric])):
+        layers.append(alt.Chart(behind).mark_line(strokeWidth=1, opacity=0.35).encode(x=x, y=y, color=colour))
+    if len(table):
+        marks = alt.OverlayMarkDef(size=18) if len(table) < 40 * len(runs) else False
+        line = alt.Chart(table).mark_line(strokeWidth=2.5, point=marks, clip=True)
+        layers.append(line.encode(x=x, y=y, color=colour, strokeDash=dash, tooltip=tooltip))
+    if not layers:
+        words = pd.DataFrame({"text": ["not measured yet"]})
+        layers.append(alt.Chart(words).mark_text(color=NEUTRAL, fontSize=13).encode(text="text:N"))
+    heading = alt.TitleParams(title, anchor="start", fontSize=14, fontWeight=600, offset=8)
+    return alt.layer(*layers).properties(height=HEIGHT, title=heading)
 
 
-def _line(
-    figure: go.Figure,
-    run: Run,
-    metric: str,
-    row: int,
-    column: int,
-    line: dict,
-    *,
-    opacity: float = 1.0,
-    legend: bool = False,
-) -> bool:
-    if metric not in run.frame:
-        return False
-    points = run.frame[["step", metric]].dropna()
-    if points.empty:
-        return False
-    points = points.iloc[:: -max(1, len(points) // MOST_POINTS)].iloc[::-1]
-    figure.add_trace(
-        go.Scatter(
-            x=points["step"], y=points[metric], name=_safe(run.label), legendgroup=_safe(run.label),
-            showlegend=legend, mode="lines+markers" if opacity == 1 and len(points) < 30 else "lines",
-            line=line, marker={"size": 5}, opacity=opacity, hoverinfo="skip" if opacity < 1 else None,
-        ),
-        row=row + 1, col=column + 1,
-    )  # fmt: skip
-    return True
-
-
-def _safe(label: str) -> str:
-    """Plotly reads a little HTML in names: take its marks away."""
-    return label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def legend(runs: Sequence[Run]) -> str:
+    """Return HTML that names the lines: a stroke in the colour and dash of each run, then its label, escaped."""
+    items = []
+    for run, pattern in zip(runs, dashes(runs), strict=True):
+        stroke = (
+            f'<svg width="34" height="10" aria-hidden="true"><line x1="1" x2="33" y1="5" y2="5" stroke-width="3" '
+            f'stroke="{role_colour(run.role)}" stroke-dasharray="{" ".join(map(str, pattern))}"/></svg>'
+        )
+        items.append(f'<span style="white-space:nowrap;margin-right:1.4em">{stroke} {escape(run.label)}</span>')
+    return f'<div style="font-size:0.9rem;line-height:1.7">{"".join(items)}</div>'
