@@ -123,3 +123,14 @@ def write_clean(path: Path, clean: np.ndarray) -> None:
     table = pq.read_table(path)
     place = table.column_names.index("clean_label")
     pq.write_table(table.set_column(place, "clean_label", pa.array(clean, pa.int32())), path)
+
+
+@pytest.mark.parametrize("flag", [[], ["--allow-custom"]])
+def test_custom_code_is_allowed_by_the_flag_alone(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]], flag: list[str]
+) -> None:
+    main(["dataset", "add", "d", "digits", "--label", "noisy"])
+    main(["train", "--dataset", "d", "--name", "b", "--arch", "custom:a:b", *flag])
+    main(["tune", "--model", "b", "--validation", "d", "--name", "c", *flag])
+    main(["score", "--model", "c", "--dataset", "d", "--validation", "d", *flag])
+    assert [work.get("allow_custom") for _, work in started] == [True if flag else None] * 3

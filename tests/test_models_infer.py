@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torchvision
@@ -90,7 +88,8 @@ def test_kuangliu_names_are_recognised() -> None:
 
 def test_near_misses_are_not_recognised() -> None:
     for arch in ("digits_cnn", "cifar_resnet18", "torchvision:resnet18"):
-        shapes = _shapes(build_model(ModelSpec(arch, 10, width=4)))
+        with torch.device("meta"):
+            shapes = _shapes(build_model(ModelSpec(arch, 10, width=4)))
         assert spec_for(arch, shapes) is not None
         for name in ("fc.bias", "bn1.weight"):
             less = {key: shape for key, shape in shapes.items() if key != name}
@@ -98,6 +97,8 @@ def test_near_misses_are_not_recognised() -> None:
             assert spec_for(arch, shapes | {name: (3, 3)}) is None
         assert spec_for(arch, shapes | {"extra.weight": (1,)}) is None
     assert spec_for("custom:a:b", shapes) is None
+    assert spec_for("torchvision:resnet9000", shapes) is None
+    assert infer_spec({"nothing.weight": (3, 3)}) is None
     assert spec_for("cifar_resnet18", {"conv1.weight": (10**6, 3, 3, 3), "fc.weight": (10, 5)}) is None
 
 
@@ -107,17 +108,16 @@ def test_guess_classes_takes_the_last_matrix() -> None:
     assert guess_classes({"conv.weight": (9, 3, 3, 3)}) is None
 
 
-def test_no_two_torchvision_classifiers_are_alike() -> None:
-    from fvm_core.models.infer import IMAGE_SIZES, _torchvision_shapes
+def test_every_torchvision_classifier_is_recognised_and_no_two_are_alike() -> None:
+    from fvm_core.models.infer import IMAGE_SIZES, MARKS, _torchvision_shapes
 
     seen: dict[frozenset[object], str] = {}
     for name in TORCHVISION:
         shapes = _torchvision_shapes(name, IMAGE_SIZES.get(name, 224))
         free = frozenset((key, (0, *shape[1:]) if shape[:1] == (1000,) else shape) for key, shape in shapes.items())
+        assert any(name.startswith(family) and mark in shapes for family, mark in MARKS.items()), name
         assert free not in seen, f"{name} cannot be told from {seen[free]}"
         seen[free] = name
-    assert infer_spec({"nothing.weight": (3, 3)}) is None
-    for name in ("convnext_tiny", "swin_t", "mobilenet_v3_small", "efficientnet_b1", "maxvit_t", "shufflenet_v2_x0_5"):
-        spec = ModelSpec(f"torchvision:{name}", 12)
-        found = infer_spec(_shapes(build_model(replace(spec, image_size=224))))
-        assert found is not None and (found.arch, found.num_classes) == (spec.arch, 12)
+        own = {key: (12, *shape[1:]) if shape[:1] == (1000,) else shape for key, shape in shapes.items()}
+        found = spec_for(f"torchvision:{name}", own)
+        assert found is not None and found.num_classes == 12, name

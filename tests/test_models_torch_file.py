@@ -95,12 +95,12 @@ def _bomb(path: Path, megabytes: int) -> None:
 
 def test_zip_bomb_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "bomb.pt"
-    _bomb(path, 64)
+    _bomb(path, 24)
     assert path.stat().st_size < 1 << 20
-    assert torch.load(path, weights_only=True)["fc.weight"].numel() == 64 << 18, "weights_only alone lets it through"
-    with pytest.raises(CheckpointError, match=r"is a zip bomb: [\d,]+ bytes in \d+ entries unpack to 67,1"):
+    assert torch.load(path, weights_only=True)["fc.weight"].numel() == 24 << 18, "weights_only alone lets it through"
+    with pytest.raises(CheckpointError, match=r"is a zip bomb: [\d,]+ bytes in \d+ entries unpack to 25,1"):
         _read(path)
-    with pytest.raises(CheckpointError, match=r"unpacks to 67,1[\d,]+ bytes, the limit is 1,000,000"):
+    with pytest.raises(CheckpointError, match=r"unpacks to 25,1[\d,]+ bytes, the limit is 1,000,000"):
         _read(path, max_bytes=1_000_000)
 
 
@@ -213,7 +213,7 @@ def test_flipped_bytes_never_raise_anything_else(tmp_path: Path, as_zip: bool) -
     buffer, path, draw = io.BytesIO(), tmp_path / "flip.pt", np.random.default_rng(5)
     torch.save({"state_dict": STATE, "epoch": 3}, buffer, _use_new_zipfile_serialization=as_zip)
     refused = 0
-    for _ in range(300):
+    for _ in range(120):
         content = bytearray(buffer.getvalue())
         for place in draw.integers(0, len(content), 3):
             content[place] = draw.integers(256)

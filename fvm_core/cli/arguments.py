@@ -15,6 +15,16 @@ def add_set(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"a setting of {what}")
 
 
+def add_custom(parser: argparse.ArgumentParser) -> None:
+    """Add `--allow-custom`, without which the code behind custom:module:callable never runs."""
+    parser.add_argument("--allow-custom", action="store_true", help="run the module of a custom:MODULE:CALLABLE model")
+
+
+def custom(args: argparse.Namespace) -> dict[str, bool]:
+    """Return what a job has to be told about `--allow-custom`: nothing when it was not given."""
+    return {"allow_custom": True} if args.allow_custom else {}
+
+
 def parse_set(pairs: list[str], known: type | None = None) -> dict[str, Any]:
     """Turn `["lr=0.05", "drop_epochs=[30]"]` into a dict; values are JSON, else text.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fvm_core.cli.arguments import add_set, parse_set
+from fvm_core.cli.arguments import add_custom, add_set, custom, parse_set
 from fvm_core.cli.foreground import run_and_print
 from fvm_core.influence.methods import METHODS
 from fvm_core.workspace import Workspace
@@ -19,6 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--methods", default=",".join(METHODS), help=f"default: {','.join(METHODS)}")
     parser.add_argument("--relabel", choices=("all", "shortlist", "none"), default="shortlist")
     add_set(parser, "the scoring, e.g. damping=1e-8")
+    add_custom(parser)
     parser.set_defaults(handler=handle)
 
 
@@ -26,6 +27,6 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     work = {
         "model": args.model, "dataset": args.dataset, "validation": args.validation,
         "methods": args.methods.split(","), "run": args.run or args.model,
-        "settings": {"relabel": args.relabel, **parse_set(args.set)},
+        "settings": {"relabel": args.relabel, **parse_set(args.set)}, **custom(args),
     }  # fmt: skip
     return run_and_print(workspace, "score", work, title=f"Score with {args.model}")

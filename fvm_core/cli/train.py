@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from fvm_core.cli.arguments import add_set, parse_set
+from fvm_core.cli.arguments import add_custom, add_set, custom, parse_set
 from fvm_core.cli.foreground import run_and_print
 from fvm_core.workspace import Workspace
 
@@ -20,6 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--preset", choices=sorted(TRAIN_PRESETS), default="paper", help="default: the paper's recipe")
     add_model_options(parser)
     add_set(parser, "TrainSettings, e.g. epochs=30")
+    add_custom(parser)
     parser.set_defaults(handler=handle)
 
 
@@ -47,7 +48,7 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     settings = dataclasses.replace(TRAIN_PRESETS[args.preset], **tuples(parse_set(args.set, TrainSettings)))
     work = {
         "dataset": args.dataset, "validation": args.validation, "model": spec.to_json(),
-        "settings": settings.to_json(), "name": args.name,
+        "settings": settings.to_json(), "name": args.name, **custom(args),
     }  # fmt: skip
     return run_and_print(workspace, "train", work, title=f"Train {args.name}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fvm_core.cli.arguments import add_set, parse_set
+from fvm_core.cli.arguments import add_custom, add_set, custom, parse_set
 from fvm_core.cli.foreground import run_and_print
 from fvm_core.workspace import Workspace
 
@@ -18,6 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--solver", choices=("sgd", "sam"), default="sam", help="sgd gives VM, sam FVM (default)")
     parser.add_argument("--rho", type=float, default=0.05, help="SAM's radius; also of the measured sharpness")
     add_set(parser, "TuneSettings, e.g. steps=500")
+    add_custom(parser)
     parser.set_defaults(handler=handle)
 
 
@@ -28,6 +29,6 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     settings = TuneSettings(**chosen).to_json()
     work = {
         "model": args.model, "validation": args.validation, "dataset": args.dataset, "settings": settings,
-        "name": args.name,
+        "name": args.name, **custom(args),
     }  # fmt: skip
     return run_and_print(workspace, "tune", work, title=f"Tune {args.name}")

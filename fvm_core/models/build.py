@@ -84,7 +84,8 @@ def _build_custom(name: str, spec: ModelSpec, allow_custom: bool) -> nn.Module:
     if not allow_custom:
         raise SettingsError(
             f"`{spec.arch}` runs Python code of your own, which is possible from the command line only. "
-            "Run `python -m fvm_core` with --allow-custom, or choose a built-in architecture."
+            "Import it with `python -m fvm_core model import`, then tune and score with --allow-custom; or choose a "
+            "built-in architecture."
         )
     module_name, _, attribute = name.partition(":")
     try:

@@ -19,6 +19,29 @@ from fvm_core.models.spec import NORMALISATIONS, TORCHVISION, ModelSpec
 Shapes = Mapping[str, tuple[int, ...]]
 COMMON = ("resnet18", "resnet34", "resnet50")
 IMAGENET_CLASSES = 1000
+MARKS = {
+    "resnet": "layer1.0.conv1.weight",
+    "resnext": "layer1.0.conv1.weight",
+    "wide_resnet": "layer1.0.conv1.weight",
+    "alexnet": "features.0.weight",
+    "vgg": "features.0.weight",
+    "convnext": "features.1.0.layer_scale",
+    "densenet": "features.denseblock1.denselayer1.conv1.weight",
+    "efficientnet": "features.1.0.block.0.0.weight",
+    "googlenet": "inception3a.branch1.conv.weight",
+    "inception": "Mixed_5b.branch1x1.conv.weight",
+    "maxvit": "stem.0.0.weight",
+    "mnasnet": "layers.0.weight",
+    "mobilenet_v2": "features.1.conv.0.0.weight",
+    "mobilenet_v3": "features.1.block.0.0.weight",
+    "regnet": "trunk_output.block1.block1-0.proj.0.weight",
+    "shufflenet": "stage2.0.branch1.0.weight",
+    "squeezenet": "features.3.squeeze.weight",
+    "swin": "features.1.0.attn.relative_position_bias_table",
+    "swin_v2": "features.1.0.attn.logit_scale",
+    "vit": "encoder.pos_embedding",
+}
+"""A tensor that every member of a family of torchvision's has: only families whose mark is there are built."""
 IMAGE_SIZES = {"inception_v3": 299}
 
 
@@ -28,7 +51,7 @@ def infer_spec(shapes: Shapes) -> ModelSpec | None:
     `shapes` maps plain names (`read_state`) to shapes. Architecture, width, channels, number of classes and, for vision
     transformers, the image size come from the tensors; the other image sizes and the normalisation are the usual ones
     of the architecture (32 pixels and CIFAR-10's, 224 and ImageNet's) and the user's to correct. No two classifiers of
-    torchvision share all names and shapes. Building all of them without memory takes some 10 s the first time.
+    torchvision share all names and shapes. Candidates are built without memory, at most a few seconds the first time.
     """
     return next((spec for arch in _candidates() if (spec := spec_for(arch, shapes)) is not None), None)
 
@@ -68,6 +91,8 @@ def _candidates() -> list[str]:
 
 
 def _torchvision_spec(name: str, shapes: dict[str, tuple[int, ...]]) -> ModelSpec | None:
+    if name not in TORCHVISION or not any(name.startswith(key) and mark in shapes for key, mark in MARKS.items()):
+        return None
     size = _transformer_size(shapes) if name.startswith("vit_") else IMAGE_SIZES.get(name, 224)
     if size is None:
         return None
