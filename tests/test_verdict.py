@@ -23,7 +23,8 @@ def test_a_better_baseline_of_the_same_model_is_named_with_figures() -> None:
     assert verdict == (
         "beaten",
         "FVM is beaten by a plain baseline of the same model: AUC 92.6 against 96.0 (cross-entropy loss), AP 84.1 "
-        "against 94.2 (cross-entropy loss) and relabel accuracy on the wrong labels 72.6 against 73.5 (cross-entropy loss).",
+        "against 94.2 (cross-entropy loss) and relabel accuracy on the wrong labels 72.6 against 73.5 "
+        "(cross-entropy loss).",
     )
 
 
