@@ -41,7 +41,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     """
     given = dict(args.get("settings") or {})
     settings = {
-        **given, "relabel": "none", "seed": int(args.get("seed", given.get("seed", 0))),
+        **given, "relabel": "none", "seed": int(args["seed"] if "seed" in args else given.get("seed", 0)),
         "limit": int(args.get("sample") or given.get("limit") or SAMPLE),
     }  # fmt: skip
     task = open_task(context, {**args, "methods": list(TRACKED), "settings": settings}, workspace)
