@@ -21,6 +21,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     given.add_argument("--classes", type=int, help="number of outputs, where the tensors do not tell")
     given.add_argument("--class-names", default="", help="comma-separated, in the order of the outputs")
     given.add_argument("--image-size", type=int)
+    given.add_argument("--channels", type=int, help="1 for grey images, 3 for colour")
+    given.add_argument("--width", type=int, help="channels of the first stage, where the tensors do not tell")
     given.add_argument("--normalisation", choices=("cifar10", "imagenet", "half", "none"))
     actions.add_parser("list", help="list the models")
     parser.set_defaults(handler=handle)
@@ -34,7 +36,10 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
         for name, record in list_models(workspace).items():
             print(f"{name}\t{record.role}\t{record.spec.arch}\twidth {record.spec.width}\t{record.sha256[:12]}")
         return 0
-    spec: dict[str, object] = {"arch": args.arch, "num_classes": args.classes, "image_size": args.image_size}
+    spec: dict[str, object] = {
+        "arch": args.arch, "num_classes": args.classes, "image_size": args.image_size,
+        "in_channels": args.channels, "width": args.width,
+    }  # fmt: skip
     if args.class_names:
         spec["class_names"] = args.class_names.split(",")
     if args.normalisation:

@@ -135,7 +135,7 @@ def probe(model: nn.Module, spec: ModelSpec) -> None:
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         raise CheckpointError(
             f"{spec.arch} cannot take {spec.in_channels}-channel images of {spec.image_size} pixels ({error}). "
-            "Choose the `image_size` it was trained with."
+            "Choose the `image_size` and `in_channels` it was trained with."
         ) from error
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if not isinstance(logits, Tensor) or shape != (2, spec.num_classes) or not torch.isfinite(logits).all():
