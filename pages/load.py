@@ -141,10 +141,11 @@ def checkpoint_part(workspace: Workspace, models: dict[str, ModelRecord]) -> Non
 
 
 def validation_part(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[str, ModelRecord]) -> None:
-    left, right = st.columns([2, 3], gap="large")
+    marking = st.session_state.get("validation_way") == "rows"
+    left, right = st.columns([1, 1] if marking else [2, 3], gap="large")
     with left:
         st.subheader("Clean validation set")
-        ways = {"own": "A dataset of its own", "rows": "Rows I know are clean"}
+        ways = {"own": "Its own dataset", "rows": "Rows I know are clean"}
         way = st.segmented_control(
             "Where it comes from", list(ways), format_func=ways.__getitem__, default="own", required=True,
             key="validation_way", label_visibility="collapsed", persist_state="session",

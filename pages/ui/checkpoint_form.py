@@ -77,7 +77,6 @@ def models_table(models: Mapping[str, ModelRecord]) -> None:
             "arch": [architecture(record) for record in models.values()],
             "accuracy": [_number(record.metrics.get("val_accuracy")) for record in models.values()],
             "from": [record.parent for record in models.values()],
-            "created": [record.created[:16].replace("T", " ") for record in models.values()],
         }
     )
     st.dataframe(
@@ -91,7 +90,6 @@ def models_table(models: Mapping[str, ModelRecord]) -> None:
                 "Accuracy", format="percent", help="On its clean validation set; empty for an import not yet tuned."
             ),
             "from": st.column_config.TextColumn("Tuned from"),
-            "created": st.column_config.TextColumn("Made (UTC)"),
         },
     )
 

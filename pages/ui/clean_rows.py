@@ -73,7 +73,7 @@ def typed_ids() -> list[str]:
 
 def marked_ids(dataset: LabeledImages, *, name: str) -> list[str]:
     """Draw a random sample of the rows as a table of images with a box to tick each. Returns the ticked ids."""
-    a, b = st.columns([3, 1], vertical_alignment="bottom")
+    a, b = st.columns([3, 2], vertical_alignment="bottom")
     most = min(MOST, len(dataset))
     size = a.slider(
         "Rows to look at", min(10, most), max(most, 11), min(100, most), 10, key="marking_size",

@@ -16,6 +16,7 @@ import pandas as pd
 from pages.ui.theme import NEUTRAL, role_colour
 
 DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 4), (2, 3), (8, 3, 2, 3))
+BORDERS = ("solid", "dashed", "dotted", "double")
 MOST_POINTS = 250
 HEIGHT = 190
 TUNING_PANELS: dict[str, str] = {
@@ -70,7 +71,7 @@ def panel(runs: Sequence[Run], metric: str, title: str) -> alt.LayerChart | alt.
     table = points(runs, metric)
     labels, colours = [run.label for run in runs], [role_colour(run.role) for run in runs]
     x = alt.X("step:Q", title=None, axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(zero=True, nice=False))
-    form = ".1%" if metric == "val_accuracy" else "~g"
+    form = ".1%" if metric == "val_accuracy" else ".3~r"
     y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format=form), scale=alt.Scale(zero=False))
     colour = alt.Color("run:N", legend=None, scale=alt.Scale(domain=labels, range=colours))
     dash = alt.StrokeDash(
@@ -97,9 +98,7 @@ def legend(runs: Sequence[Run]) -> str:
     """Return HTML that names the lines: a stroke in the colour and dash of each run, then its label, escaped."""
     items = []
     for run, pattern in zip(runs, dashes(runs), strict=True):
-        stroke = (
-            f'<svg width="34" height="10" aria-hidden="true"><line x1="1" x2="33" y1="5" y2="5" stroke-width="3" '
-            f'stroke="{role_colour(run.role)}" stroke-dasharray="{" ".join(map(str, pattern))}"/></svg>'
-        )
+        border = f"border-top:3px {BORDERS[DASHES.index(pattern)]} {role_colour(run.role)}"
+        stroke = f'<span style="display:inline-block;width:2.2em;vertical-align:middle;{border}"></span>'
         items.append(f'<span style="white-space:nowrap;margin-right:1.4em">{stroke} {escape(run.label)}</span>')
     return f'<div style="font-size:0.9rem;line-height:1.7">{"".join(items)}</div>'

@@ -55,12 +55,10 @@ def chooser(
 ) -> str:
     """Draw the select box with the delete button beside it. Returns the name to look at."""
     names = list(datasets)
-    a, b = st.columns([6, 1], vertical_alignment="bottom")
     if st.session_state.get(key) not in names:
         st.session_state[key] = current if current in names else names[0]
-    with a:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox(label, names, key=key)
-    with b:
         deletion(workspace, name)
     st.caption(plain(describe(datasets[name])))
     return name
