@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from typing import Any
 
 from fvm_core.cli.arguments import add_custom, add_set, custom, parse_set
 from fvm_core.cli.foreground import run_and_print
@@ -53,6 +54,6 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     return run_and_print(workspace, "train", work, title=f"Train {args.name}")
 
 
-def tuples(settings: dict[str, object]) -> dict[str, object]:
+def tuples(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with lists as tuples, as the frozen dataclasses hold them."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}

@@ -53,7 +53,7 @@ def test_tune_draws_live_curves(server: Server, page: Page) -> None:
     page.get_by_label("Steps", exact=True).first.press("Enter")
     settle(page)
     page.get_by_role("button", name="Start tuning").click()
-    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=3 * MINUTES)
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=3 * MINUTES)
     expect(page.get_by_text(re.compile("^done$")).first).to_be_visible(timeout=5 * MINUTES)
     settle(page)
     screenshot(page, "main-3-tune", full=True)
