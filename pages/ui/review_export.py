@@ -65,8 +65,8 @@ def _downloads(files: Exported | None) -> None:
     with st.container(horizontal=True):
         for word, path in (("CSV", files.csv), ("Parquet", files.parquet), ("Provenance", files.provenance)):
             st.download_button(
-                f"Download {word}", _reader(path), file_name=path.name, mime=TYPES[path.suffix],
-                icon=":material/download:", on_click="ignore", key=f"review_download_{word}",
+                word, _reader(path), file_name=path.name, mime=TYPES[path.suffix], icon=":material/download:",
+                on_click="ignore", help=f"Download {path.name}", key=f"review_download_{word}",
             )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from playwright.sync_api import Page
 from fvm_core.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 120_000
+"""Milliseconds to wait for the app on a machine that is busy with other work."""
 ARTIFACTS = ROOT / "tests" / "artifacts"
 
 
@@ -23,12 +25,12 @@ class Server:
 
     def goto(self, page: Page, path: str = "") -> None:
         """Open a page of the app and wait until Streamlit has drawn it."""
-        page.goto(f"{self.url}/{path}", wait_until="domcontentloaded")
-        page.wait_for_selector('[data-testid="stMain"]', timeout=60_000)
+        page.goto(f"{self.url}/{path}", wait_until="domcontentloaded", timeout=PATIENCE)
+        page.wait_for_selector('[data-testid="stMain"]', timeout=PATIENCE)
         settle(page)
 
 
-def settle(page: Page, *, timeout: float = 60_000) -> None:
+def settle(page: Page, *, timeout: float = PATIENCE) -> None:
     """Wait until no script run is under way."""
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=timeout)
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_server import ROOT, Server, screenshot
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from app_server import PATIENCE, ROOT, Server, screenshot
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from fvm_core.workspace import Workspace
 
@@ -92,6 +92,8 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A tab; exceptions of the app's scripts fail the test, and a screenshot is kept of a test that fails."""
     tab = context.new_page()
+    tab.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE / 4)
     problems: list[str] = []
     tab.on("pageerror", lambda error: problems.append(str(error)))
     failed = request.session.testsfailed
