@@ -50,13 +50,14 @@ def _dataset(known: Sequence[ScoreFile], files: Sequence[ScoreFile]) -> str:
         key: f"{items[0].dataset} · {len(items)} score file{'s' if len(items) > 1 else ''} · {key[:8]}"
         for key, items in groups.items()
     }
-    chosen = st.selectbox("Dataset", list(groups), format_func=labels.__getitem__, key="compare_dataset", width=520)
+    left, right = st.columns([1.3, 1], vertical_alignment="bottom")
+    chosen = left.selectbox("Dataset", list(groups), format_func=labels.__getitem__, key="compare_dataset")
     others = [item for item in files if item.fingerprint != chosen]
     if others:
         names = sorted({plain(item.dataset) for item in others})
         same = any(item.dataset == groups[chosen][0].dataset for item in others)
         why = " One of them has the same name, but its labels or images have changed since." if same else ""
-        st.caption(
+        right.caption(
             f"{len(others)} more score file{'s' if len(others) > 1 else ''} cannot join in: they score another dataset "
             f"({', '.join(names)}), so their samples are not the same.{why}"
         )
@@ -88,7 +89,7 @@ def _summary(chosen: Sequence[ScoreFile], files: Sequence[ScoreFile]) -> str:
     """Return one line of Markdown: what is compared."""
     parts = [f"{len(chosen)} of {len(files)} scores of {plain(files[0].dataset)}"]
     for run, items in by_run(chosen).items():
-        parts.append(f"**{plain(run)}**: " + ", ".join(SHORT[item.method].lower() for item in items))
+        parts.append(f"**{plain(run)}**: " + ", ".join(SHORT[item.method] for item in items))
     return " · ".join(parts)
 
 
@@ -110,7 +111,7 @@ def _heading(item: ScoreFile) -> str:
 
 def _draw(chosen: list[ScoreFile], everything: list[ScoreFile], snapshots: list[ScoreFile]) -> None:
     """Draw the open tab only."""
-    tabs = dict(zip(TABS, st.tabs(TABS, key="compare_tab", on_change="rerun"), strict=True))
+    tabs = dict(zip(TABS, st.tabs(TABS, key="compare_tab", bind="query-params"), strict=True))
     for name, tab in tabs.items():
         if not tab.open:
             continue

@@ -152,3 +152,14 @@ def test_fit_scale_survives_odd_input() -> None:
     assert fit_scale([]).kind == "linear"
     assert fit_scale([0.0, 0.0]).kind == "linear"
     assert fit_scale([np.nan, np.inf, 1.0, 1000.0]).kind == "log"
+
+
+def test_snapshot_boxes_on_a_symlog_axis_keep_their_order_and_label_powers() -> None:
+    scale = Scale("symlog", 1e-3)
+    wide = boxes().assign(low=-1e3, q1=-1e-2, median=0.0, q3=0.5, high=1e4)
+    figure = snapshot_boxes(wide, axis="influence", scale=scale)
+    box = figure.data[0]
+    parts = [box[name][0] for name in ("lowerfence", "q1", "median", "q3", "upperfence")]
+    assert np.allclose(scale.inverse(parts), [-1e3, -1e-2, 0.0, 0.5, 1e4])
+    assert parts == sorted(parts) and box.upperfence[0] < 10
+    assert "0" in figure.layout.yaxis.ticktext

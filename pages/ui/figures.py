@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from pages.ui.scales import Scale
 from pages.ui.theme import BASE, CLEAN, FVM, MISLABELED, NEUTRAL
 
 GROUP_COLOURS = {"clean": CLEAN, "mislabeled": MISLABELED, "all samples": NEUTRAL, "truth unknown": NEUTRAL}
@@ -102,6 +103,13 @@ def detection(roc: pd.DataFrame, recall: pd.DataFrame, styles: Mapping[str, Line
     return finish(figure, height=max(440, 90 + 24 * count), legend={"font": {"size": 12}, "tracegroupgap": 0})
 
 
+def put_ticks(axis: Any, scale: Scale, low: float, high: float) -> None:
+    """Label an axis whose positions come from `scale`; a linear one keeps plotly's own ticks."""
+    ticks = scale.ticks(low, high, most=5)
+    if ticks is not None:
+        axis.update(tickmode="array", tickvals=ticks[0], ticktext=ticks[1])
+
+
 def snapshot_auc(frame: pd.DataFrame) -> go.Figure:
     """Draw Fig. 3a: AUC (0 to 1) over tuning steps, from columns step, method ("standard" | "influence"), auc."""
     looks = {
@@ -133,9 +141,12 @@ def snapshot_auc(frame: pd.DataFrame) -> go.Figure:
     return finish(figure, height=420, legend=legend)
 
 
-def snapshot_boxes(boxes: pd.DataFrame, *, axis: str, colour: str = CLEAN) -> go.Figure:
+def snapshot_boxes(boxes: pd.DataFrame, *, axis: str, colour: str = CLEAN, scale: Scale | None = None) -> go.Figure:
     """Draw Fig. 3b: one box a tuning step from columns step, low, q1, median, q3, high (own unit of the score)."""
-    ordered = boxes.sort_values("step")
+    scale = scale or Scale()
+    ordered = boxes.sort_values("step").copy()
+    parts = ["low", "q1", "median", "q3", "high"]
+    ordered[parts] = scale.forward(ordered[parts].to_numpy())
     figure = go.Figure(
         go.Box(
             x=[str(step) for step in ordered["step"]],
@@ -153,6 +164,7 @@ def snapshot_boxes(boxes: pd.DataFrame, *, axis: str, colour: str = CLEAN) -> go
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1, "dash": "dot"})
     figure.update_xaxes(title_text="Tuning step", type="category")
     figure.update_yaxes(title_text=text(axis), exponentformat="power")
+    put_ticks(figure.layout.yaxis, scale, ordered[parts].to_numpy().min(), ordered[parts].to_numpy().max())
     return finish(figure, height=420, keyed=False)
 
 

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from pages.ui.distribution import Distribution, smooth
-from pages.ui.figures import GROUP_COLOURS, faded, finish, text
-from pages.ui.scales import Scale
+from pages.ui.figures import GROUP_COLOURS, faded, finish, put_ticks, text
 from pages.ui.theme import NEUTRAL
 
 
-def _grid(panels: Sequence[Distribution | None], columns: int, *, room: float) -> go.Figure:
-    """Return empty charts in rows of `columns`; None leaves a place empty. `room` is for the titles between rows."""
+def _grid(panels: Sequence[Distribution | None], columns: int, *, room: float, gap: float) -> go.Figure:
+    """Return empty charts in rows of `columns`; None leaves a place empty.
+
+    `room` is kept free between rows for titles, `gap` between columns (shares of the figure, divided among them).
+    """
     rows = -(-len(panels) // columns)
     titles = [f"<b>{text(panel.title)}</b>" if panel else "" for panel in panels]
     return make_subplots(
         rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=room / rows if rows > 1 else 0,
-        horizontal_spacing=0.22 / columns,
+        horizontal_spacing=gap / columns,
     )  # fmt: skip
-
-
-def _put_ticks(axis: Any, scale: Scale, low: float, high: float) -> None:
-    ticks = scale.ticks(low, high, most=5)
-    if ticks is not None:
-        axis.update(tickmode="array", tickvals=ticks[0], ticktext=ticks[1])
 
 
 def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_height: bool = False) -> go.Figure:
     """Draw one histogram a method, groups over each other; heights are shares of the group in %."""
-    figure = _grid(panels, columns, room=0.4)
+    figure = _grid(panels, columns, room=0.4, gap=0.22)
     tallest = max((float(share.max()) for panel in panels if panel for share in panel.shares.values()), default=1.0)
     named: set[str] = set()
     for number, panel in enumerate(panels):
@@ -54,7 +49,7 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
             middle = float(panel.scale.forward(panel.quartiles[group][1]))
             figure.add_vline(x=middle, line={"color": colour, "width": 1.2, "dash": "dash"}, **place)
         figure.update_xaxes(title_text=text(panel.axis), range=[panel.edges[0], panel.edges[-1]], **place)
-        _put_ticks(next(figure.select_xaxes(**place)), panel.scale, panel.edges[0], panel.edges[-1])
+        put_ticks(next(figure.select_xaxes(**place)), panel.scale, panel.edges[0], panel.edges[-1])
         figure.update_yaxes(
             title_text="Share of group (%)" if place["col"] == 1 else None,
             range=[0, tallest * 1.05] if same_height else None, rangemode="tozero", **place,
@@ -66,7 +61,7 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
 
 def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Figure:
     """Draw one violin a method: clean to the left, mislabeled to the right, bars from quartile to quartile."""
-    figure = _grid(panels, columns, room=0.16)
+    figure = _grid(panels, columns, room=0.16, gap=0.38)
     named: set[str] = set()
     for number, panel in enumerate(panels):
         if panel is None:
@@ -100,7 +95,7 @@ def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Fi
                 )  # fmt: skip
         figure.update_xaxes(visible=False, range=[-1.15, 1.15], **place)
         figure.update_yaxes(title_text=text(panel.axis), range=[panel.edges[0], panel.edges[-1]], **place)
-        _put_ticks(next(figure.select_yaxes(**place)), panel.scale, panel.edges[0], panel.edges[-1])
+        put_ticks(next(figure.select_yaxes(**place)), panel.scale, panel.edges[0], panel.edges[-1])
     rows = -(-len(panels) // columns)
     legend = {"orientation": "h", "x": 0, "y": 1 + 0.12 / rows, "yanchor": "bottom", "xanchor": "left"}
     return finish(figure, height=110 + 310 * rows, legend=legend)

@@ -151,23 +151,23 @@ def draw(files: Sequence[ScoreFile]) -> None:
         data=pd.concat([panel.frame() for panel in panels]),
         alt=f"{shape} of {MEASURES[measure or 'suspicion']} for {len(panels)} methods",
     )
-    st.caption(_explain(samples, measure or "suspicion", linear))
+    marks = "points are medians, bars quartiles" if shape == "Violins" else "dashed lines are medians"
+    st.caption(_explain(samples, measure or "suspicion", linear, marks))
 
 
-def _explain(samples: Samples, measure: str, linear: bool) -> str:
+def _explain(samples: Samples, measure: str, linear: bool, marks: str) -> str:
     parts = ["Arrows point towards likely mislabeled."]
     if samples.known.any():
         clean, wrong = int((samples.known & ~samples.wrong).sum()), int(samples.wrong.sum())
         parts.append(
-            f"{clean:,} clean and {wrong:,} mislabeled samples, each drawn as shares of their own group; dashed lines "
-            "are medians."
+            f"{clean:,} clean and {wrong:,} mislabeled samples, each drawn as shares of their own group; {marks}."
         )
     else:
         parts.append("No clean labels are known for this dataset, so all samples are drawn as one group.")
     if measure == "rank":
         parts.append(
-            "Percentile of suspicion among all samples: a method that finds every wrong label puts all of orange to "
-            "the right of all blue."
+            "Percentile of suspicion among all samples: a method that finds every wrong label puts all of orange "
+            "beyond all blue."
         )
     elif not linear:
         parts.append(

@@ -13,6 +13,7 @@ from fvm_core.influence.store import read_scores
 from pages.ui import chart
 from pages.ui.figures import snapshot_auc, snapshot_boxes
 from pages.ui.links import link
+from pages.ui.scales import Scale, fit_scale
 from pages.ui.score_sets import FileKey, ScoreFile
 from pages.ui.theme import CLEAN, NEUTRAL
 
@@ -63,12 +64,17 @@ def draw(snapshots: Sequence[ScoreFile]) -> None:
         link("score", "Score the snapshots of a tuned model")
         return
     paths = {item.path: item for item in snapshots}
-    chosen = st.selectbox(
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    chosen = bar.selectbox(
         "Tuned model", list(paths), key="snapshots_file", width=420,
         format_func=lambda path: f"{paths[path].model or paths[path].run} · run {paths[path].run}",
     )  # fmt: skip
     frame = _frame(paths[chosen].key)
     known = bool(frame["mislabeled"].notna().any())
+    logarithmic = bar.toggle(
+        "Logarithmic boxes", key="snapshots_log",
+        help="Draws both signs on a logarithmic axis (linear near 0), to see how far the later boxes have shrunk",
+    )  # fmt: skip
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Finding wrong labels (Fig. 3a)", anchor=False)
@@ -85,7 +91,8 @@ def draw(snapshots: Sequence[ScoreFile]) -> None:
             st.info("This file holds no standard influence.")
         else:
             axis = "Standard influence (negative = harmful)"
-            figure = snapshot_boxes(boxes, axis=axis, colour=CLEAN if known else NEUTRAL)
+            scale = fit_scale(boxes[["low", "q1", "median", "q3", "high"]]) if logarithmic else Scale()
+            figure = snapshot_boxes(boxes, axis=axis, colour=CLEAN if known else NEUTRAL, scale=scale)
             chart.draw(figure, name="snapshot-boxes", data=boxes, alt="Box plots of the standard influence over steps")
     st.caption(
         f"{_count(frame):,} samples of the training set under {frame['step'].nunique()} snapshots. "
