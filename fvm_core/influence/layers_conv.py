@@ -73,7 +73,7 @@ class ConvRule(Rule):
 
 
 def _grouped_is_faster(module: Any, a: Tensor, g: Tensor) -> bool:
-    """Return whether oneDNN's grouped convolution beats unfolding, as measured on CPUs: many positions, not few inputs."""
+    """Return whether oneDNN's grouped convolution beats unfolding (measured): many positions, not few inputs."""
     if module.groups == 1 and module.in_channels < 8:
         return False
     known = a.device.type == "cpu" and a.dtype == torch.float32 and torch.backends.mkldnn.is_available()

@@ -21,15 +21,39 @@ class Method:
 METHODS: dict[str, Method] = {
     method.key: method
     for method in (
-        Method("influence", "Influence at the minimum", +1, True, "Eq. 21, 24",
-               "s = sum of squared gradient over Fisher: how hard this label pulls the tuned model away"),
-        Method("standard", "Standard influence (LiSSA)", -1, True, "Eq. 6; Koh & Liang 2017",
-               "change of the validation loss when the sample is removed: negative = harmful"),
+        Method(
+            "influence",
+            "Influence at the minimum",
+            +1,
+            True,
+            "Eq. 21, 24",
+            "s = sum of squared gradient over Fisher: how hard this label pulls the tuned model away",
+        ),
+        Method(
+            "standard",
+            "Standard influence (LiSSA)",
+            -1,
+            True,
+            "Eq. 6; Koh & Liang 2017",
+            "change of the validation loss when the sample is removed: negative = harmful",
+        ),
         Method("loss", "Cross-entropy loss", +1, True, "baseline", "loss of the given label under the same model"),
-        Method("margin", "Margin", +1, True, "baseline",
-               "largest other probability minus the given label's: positive = model disagrees"),
+        Method(
+            "margin",
+            "Margin",
+            +1,
+            True,
+            "baseline",
+            "largest other probability minus the given label's: positive = model disagrees",
+        ),
         Method("el2n", "EL2N", +1, True, "baseline; Paul et al. 2021", "length of softmax minus one-hot"),
-        Method("confident", "Confident learning", -1, True, "baseline; Northcutt et al. 2021 (cleanlab)",
-               "cleanlab's label quality in [0, 1]: low = likely wrong"),
+        Method(
+            "confident",
+            "Confident learning",
+            -1,
+            True,
+            "baseline; Northcutt et al. 2021 (cleanlab)",
+            "cleanlab's label quality in [0, 1]: low = likely wrong",
+        ),
     )
 }

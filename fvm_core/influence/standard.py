@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -46,13 +47,10 @@ def logit_derivative(model: nn.Module, x: Tensor, direction: Mapping[str, Tensor
     """
     parameters = {name: value.detach() for name, value in model.named_parameters()}
     tangent = {name: direction[name] for name in parameters}
-    with evaluating(model):
-        try:
-            logits, moved, *_ = jvp(lambda values: functional_call(model, values, (x,)), (parameters,), (tangent,))
-            return logits.detach(), moved.detach()
-        except (NotImplementedError, RuntimeError) as error:
-            if "forward" not in str(error).lower():
-                raise
+    with evaluating(model), suppress(NotImplementedError, RuntimeError):
+        # Whatever forward mode refuses, reverse mode gets to try: an error of the model itself is raised there.
+        logits, moved, *_ = jvp(lambda values: functional_call(model, values, (x,)), (parameters,), (tangent,))
+        return logits.detach(), moved.detach()
     return _by_reverse(model, x, tangent)
 
 

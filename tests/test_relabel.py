@@ -1,0 +1,117 @@
+"""Labels by Eq. 22: the sign, all labels against single ones, and branch and bound against all labels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fvm_core.influence.fisher import fisher_diagonal
+from fvm_core.influence.flat import inverse_fisher
+from fvm_core.influence.per_sample import SquaredGradients, squared_scores
+from fvm_core.influence.relabel import all_labels, shortlist
+from fvm_core.models.resnet import CifarResNet
+
+C = 5
+
+
+class Scaled(nn.Module):
+    """The head's output is changed in place: its own part is no lower bound as it stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(8, 8), nn.Linear(8, C)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.body(x))).mul_(0.1)
+
+
+class Headless(nn.Module):
+    """No linear layer at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, C, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).mean((2, 3))
+
+
+def trained(model: nn.Module, shape: tuple[int, ...], steps: int = 15) -> tuple[nn.Module, Tensor, Tensor]:
+    """A model a few steps into fitting noise, so that some samples are confident and others not."""
+    torch.manual_seed(0)
+    x, y = torch.randn(40, *shape), torch.randint(0, C, (40,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(model.eval()(x), y).backward()
+        optimizer.step()
+    return model, x, y
+
+
+def make(name: str) -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    if name == "resnet":
+        return trained(CifarResNet((1, 1), num_classes=C, width=4), (3, 8, 8), 80)
+    if name == "mlp":
+        return trained(nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, C)), (6,))
+    return trained(Scaled(), (8,)) if name == "scaled" else trained(Headless(), (3, 5, 5))
+
+
+@pytest.mark.parametrize("name", ["resnet", "mlp", "scaled", "headless"])
+@pytest.mark.parametrize("damping", [1e-8, 1e-2])
+def test_shortlist_finds_the_same_label_as_all(name: str, damping: float) -> None:
+    model, x, y = make(name)
+    engine = SquaredGradients(model, x)
+    weights = inverse_fisher(fisher_diagonal(model, [(x[:20], y[:20])]), damping=damping)
+    given = (y + torch.arange(40) % C) % C
+    every, short = all_labels(engine, x, given, weights), shortlist(engine, x, given, weights, batch_size=16)
+    assert torch.equal(short.suggested, every.suggested)
+    torch.testing.assert_close(short.given, every.given, rtol=1e-4, atol=0)
+    torch.testing.assert_close(short.scores[short.exact], every.scores[short.exact], rtol=1e-4, atol=0)
+    assert (short.scores[~short.exact] <= every.scores[~short.exact] * (1 + 1e-5)).all()
+    best = every.scores.amin(1, keepdim=True).expand_as(every.scores)
+    assert (short.scores[~short.exact] > best[~short.exact]).all()
+    if name in ("resnet", "mlp"):
+        assert not short.exact.all(), "nothing was pruned: the bound is not used"
+    else:
+        assert short.exact.all()
+
+
+def test_all_labels_equal_one_label_at_a_time() -> None:
+    model, x, y = make("resnet")
+    weights = {name: torch.rand_like(value) for name, value in model.named_parameters()}
+    found = all_labels(SquaredGradients(model, x), x, y, weights)
+    for label in range(C):
+        expected = squared_scores(model, x, torch.full_like(y, label), weights)
+        torch.testing.assert_close(found.scores[:, label], expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(found.given, found.scores.gather(1, y[:, None])[:, 0])
+
+
+def test_fewer_classes_than_outputs_are_never_suggested() -> None:
+    model, x, y = make("mlp")
+    weights = {name: torch.ones_like(value) for name, value in model.named_parameters()}
+    engine = SquaredGradients(model, x)
+    for found in (all_labels(engine, x, y % 3, weights, classes=3), shortlist(engine, x, y % 3, weights, classes=3)):
+        assert found.scores.shape == (40, 3) and int(found.suggested.max()) <= 2
+    assert int(all_labels(engine, x, y, weights).suggested.max()) > 2
+
+
+def test_suggestion_is_the_class_of_the_cluster() -> None:
+    """Sign: well separated clusters with one wrong label; the smallest s names the cluster's class."""
+    torch.manual_seed(0)
+    centres = 4 * torch.tensor([[1.0, 0.0], [-0.5, 0.9], [-0.5, -0.9]])
+    y = torch.arange(3).repeat_interleave(30)
+    x = centres[y] + 0.5 * torch.randn(90, 2)
+    model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
+    for _ in range(60):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    weights = inverse_fisher(fisher_diagonal(model, [(x, y)]), damping=1e-8)
+    wrong = (y + 1) % 3
+    found = all_labels(SquaredGradients(model, x), x, wrong, weights)
+    assert (found.suggested == y).float().mean() > 0.97
+    assert (found.given > found.scores.amin(1)).float().mean() > 0.97
