@@ -16,7 +16,8 @@ from pages.ui.times import ago, duration
 
 KINDS = {
     "train": "training", "tune": "tuning", "score": "scoring", "snapshots": "scores over snapshots",
-    "import_model": "import of a checkpoint", "demo": "demo", "selftest": "self-test",
+    "import_model": "import of a checkpoint", "pipeline": "main job", "demo": "demo",
+    "selftest": "self-test",
 }  # fmt: skip
 LOG_BYTES = 8000
 PAGE_SIZE = 8

@@ -38,7 +38,7 @@ def checkpoint_form(
     arch = st.selectbox(
         "Architecture", [INFER, *ARCHITECTURES], key="checkpoint_arch",
         help="Names and shapes of the tensors tell most architectures. A class of your own comes from the command line "
-        "only: `python -m fvm_core import --arch custom:module:callable`.",
+        "only: `python -m fvm_core model import FILE --name NAME --arch custom:module:callable`.",
     )  # fmt: skip
     spec: dict[str, Any] = {} if arch == INFER else {"arch": arch}
     with st.expander("Width, classes, input", icon=":material/settings:", key="checkpoint_more"):

@@ -44,7 +44,7 @@ def summary(status: JobStatus) -> str:
     if status.active and status.request in PENDING and (status.request, status.state) != ("pause", "paused"):
         parts.append(PENDING[status.request])
     if not status.active and status.started is not None:
-        parts.append(f"ran {duration(status.updated - status.started)}, ended {ago(status.updated)}")
+        parts.append(f"ran {duration(status.worked)}, ended {ago(status.updated)}")
     return " · ".join(part for part in parts if part)
 
 
