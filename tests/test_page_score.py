@@ -56,7 +56,7 @@ def test_button_starts_one_job_a_model_with_the_chosen_settings(
     assert (args["dataset"], args["validation"], args["run"]) == ("digits", "digits-validation", "d-fvm")
     assert args["methods"] == list(METHODS)
     assert ScoreSettings.from_json(args["settings"]) == ScoreSettings(limit=200, relabel="all", lissa_depth=50)
-    assert "Just finished" in texts(app)
+    assert "Just ended" in texts(app)
 
 
 def test_methods_are_explained_with_sign_and_source(workspace: Workspace) -> None:

@@ -89,7 +89,7 @@ def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Fi
                 figure.add_scatter(
                     x=[at], y=[middle], mode="markers", customdata=[[*panel.quartiles[group], panel.counts[group]]],
                     marker={"color": "white", "size": 8, "line": {"color": colour, "width": 2}},
-                    legendgroup=group, showlegend=False, **place,
+                    legendgroup=group, showlegend=False, cliponaxis=False, **place,
                     hovertemplate="median %{customdata[1]:.3g}<br>quartiles %{customdata[0]:.3g} to "
                     "%{customdata[2]:.3g}<br>%{customdata[3]:,} samples<extra>" + text(group) + "</extra>",
                 )  # fmt: skip

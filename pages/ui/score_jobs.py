@@ -36,7 +36,7 @@ def progress(workspace: Workspace) -> None:
         ]
         if not jobs:
             return
-        st.header("In progress" if any(job.active for job in jobs) else "Just finished", anchor="progress")
+        st.header("In progress" if any(job.active for job in jobs) else "Just ended", anchor="progress")
         for job in sorted(jobs, key=lambda job: job.created):
             with st.container(border=True):
                 job_view.watch(workspace, job.id, key="score")
