@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.ui.links import ROOT, available
+from pages.ui.links import PAGES, ROOT
 from pages.ui.theme import QUIET
 
 st.set_page_config(
@@ -18,6 +18,6 @@ st.navigation(
         st.Page(
             page.path, title=page.title, icon=page.icon, url_path=key if key != "home" else None, default=key == "home"
         )
-        for key, page in available().items()
+        for key, page in PAGES.items()
     ]
 ).run()

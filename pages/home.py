@@ -68,12 +68,18 @@ def step_list(workspace: Workspace) -> None:
     with st.container(border=True, gap="xsmall"):
         for number, step in enumerate(progress.find_steps(workspace), start=1):
             word, colour, icon = STATES[step.state]
-            name, does, found, state = st.columns([1.3, 5.2, 2, 0.9], vertical_alignment="center")
+            name, does, found, state = st.columns([1.5, 5.2, 2, 0.9], vertical_alignment="center")
             with name:
                 links.link(step.page, f"**{number}\u2002{links.PAGES[step.page].title}**")
             does.markdown(step.does)
             found.caption(step.found)
             state.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
+
+
+@st.fragment(run_every=3)
+def live_step_list(workspace: Workspace) -> None:
+    with errors.shown(), st.container(key="live_steps"):
+        step_list(workspace)
 
 
 def last_sessions(jobs: list[JobStatus]) -> None:
@@ -94,7 +100,8 @@ def main() -> None:
     with errors.shown():
         jobs = list_jobs(workspace)
         demo(workspace, next((status for status in jobs if status.kind == "demo"), None))
-        step_list(workspace)
+        busy = any(status.active for status in jobs)
+        (live_step_list if busy else step_list)(workspace)
         last_sessions(jobs)
 
 

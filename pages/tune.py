@@ -95,18 +95,24 @@ def running(workspace: Workspace, kind: str) -> None:
             job_view.watch(workspace, status.id, key=kind)
 
 
-def draw_curves(workspace: Workspace, items: list[tune_watch.Watched], panels: dict[str, str], key: str) -> None:
+def draw_curves(
+    workspace: Workspace, items: list[tune_watch.Watched], panels: dict[str, str], key: str, log: bool
+) -> None:
     runs = [tune_watch.load(workspace, item) for item in items]
     st.html(legend(runs))
     columns = st.columns(3)
     for place, (metric, title) in enumerate(panels.items()):
-        columns[place % 3].altair_chart(panel(runs, metric, title), key=f"{key}_{metric}")
+        columns[place % 3].altair_chart(
+            panel(runs, metric, title, log=log and metric != "val_accuracy"), key=f"{key}_{metric}"
+        )
 
 
 @st.fragment(run_every=1)
-def live_curves(workspace: Workspace, items: list[tune_watch.Watched], panels: dict[str, str], key: str) -> None:
+def live_curves(
+    workspace: Workspace, items: list[tune_watch.Watched], panels: dict[str, str], key: str, log: bool
+) -> None:
     with errors.shown(), st.container(key=f"live_{key}"):
-        draw_curves(workspace, items, panels, key)
+        draw_curves(workspace, items, panels, key, log)
 
 
 def watch(workspace: Workspace, *, kind: str, panels: dict[str, str], label: str) -> None:
@@ -127,8 +133,12 @@ def watch(workspace: Workspace, *, kind: str, panels: dict[str, str], label: str
         st.caption("Choose at least one to see its curves.")
         return
     items = [found[name] for name in chosen]
+    log = st.toggle(
+        "Logarithmic axes", key=f"{kind}_log", persist_state="session",
+        help="Shows the end of a tuning, where VM and FVM part. Values that are not above zero are left out.",
+    )  # fmt: skip
     alive = any(item.job and job_status(workspace, item.job).active for item in items)
-    (live_curves if alive else draw_curves)(workspace, items, panels, f"{kind}_curves")
+    (live_curves if alive else draw_curves)(workspace, items, panels, f"{kind}_curves", log)
 
 
 def train_base(workspace: Workspace, models: dict[str, ModelRecord], datasets: dict[str, DatasetSpec]) -> None:

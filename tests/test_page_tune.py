@@ -141,6 +141,14 @@ def test_metric_not_measured_says_so_and_batches_run_behind_the_loss() -> None:
     assert len(points(runs, "train_loss")) == 1
 
 
+def test_logarithmic_axes_leave_out_what_they_cannot_show() -> None:
+    frame = pd.DataFrame({"step": [0, 1, 2], "sam_gap": [0.1, 0.0, -0.2]})
+    runs = [Run("a", "vm", frame)]
+    assert points(runs, "sam_gap", positive=True)["step"].tolist() == [0]
+    (line,) = panel(runs, "sam_gap", "Gap", log=True).to_dict()["layer"]
+    assert line["encoding"]["y"]["scale"] == {"type": "log"}
+
+
 def test_long_curves_are_thinned_and_keep_their_last_point() -> None:
     frame = pd.DataFrame({"step": range(10_001), "val_loss": range(10_001)})
     table = points([Run("a", "vm", frame)], "val_loss")

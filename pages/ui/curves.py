@@ -55,24 +55,29 @@ def dashes(runs: Sequence[Run]) -> list[tuple[int, ...]]:
     return result
 
 
-def points(runs: Sequence[Run], metric: str) -> pd.DataFrame:
-    """Return columns step, value, run: at most 250 points a run, the last one always among them."""
+def points(runs: Sequence[Run], metric: str, *, positive: bool = False) -> pd.DataFrame:
+    """Return columns step, value, run: at most 250 points a run, the last one always among them.
+
+    `positive` leaves out values that a logarithmic axis cannot show.
+    """
     tables = [pd.DataFrame({"step": [], "value": [], "run": []})]
     for run in runs:
         if metric in run.frame:
             known = run.frame[["step", metric]].dropna()
+            known = known[known[metric] > 0] if positive else known
             known = known.iloc[:: -max(1, len(known) // MOST_POINTS)].iloc[::-1]
             tables.append(known.rename(columns={metric: "value"}).assign(run=run.label))
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
-def panel(runs: Sequence[Run], metric: str, title: str) -> alt.LayerChart | alt.FacetChart:
+def panel(runs: Sequence[Run], metric: str, title: str, *, log: bool = False) -> alt.LayerChart | alt.FacetChart:
     """Return the chart of one metric over the steps; words in its place while nothing was measured."""
-    table = points(runs, metric)
+    table = points(runs, metric, positive=log)
     labels, colours = [run.label for run in runs], [role_colour(run.role) for run in runs]
     x = alt.X("step:Q", title=None, axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(zero=True, nice=False))
     form = ".1%" if metric == "val_accuracy" else ".3~r"
-    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format=form), scale=alt.Scale(zero=False))
+    scale = alt.Scale(type="log") if log else alt.Scale(zero=False)
+    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format=form), scale=scale)
     colour = alt.Color("run:N", legend=None, scale=alt.Scale(domain=labels, range=colours))
     dash = alt.StrokeDash(
         "run:N", legend=None, scale=alt.Scale(domain=labels, range=[list(pattern) for pattern in dashes(runs)])
@@ -81,7 +86,7 @@ def panel(runs: Sequence[Run], metric: str, title: str) -> alt.LayerChart | alt.
         alt.Tooltip("run:N", title="tuning"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", title=title, format=".4g")
     ]  # fmt: skip
     layers: list[alt.Chart] = []
-    if metric in BEHIND and len(behind := points(runs, BEHIND[metric])):
+    if metric in BEHIND and len(behind := points(runs, BEHIND[metric], positive=log)):
         layers.append(alt.Chart(behind).mark_line(strokeWidth=1, opacity=0.35).encode(x=x, y=y, color=colour))
     if len(table):
         marks = alt.OverlayMarkDef(size=18) if len(table) < 40 * len(runs) else False

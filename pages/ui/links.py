@@ -30,13 +30,7 @@ PAGES: dict[str, PageInfo] = {
 }
 
 
-def available() -> dict[str, PageInfo]:
-    """Return the pages whose file exists."""
-    return {key: page for key, page in PAGES.items() if (ROOT / page.path).exists()}
-
-
 def link(key: str, label: str | None = None, *, help: str | None = None) -> None:
     """Draw a link to a page; `label` is Markdown of ours, by default the page's name."""
     page = PAGES[key]
-    if key in available():
-        st.page_link(page.path, label=label or page.title, icon=page.icon, help=help)
+    st.page_link(page.path, label=label or page.title, icon=page.icon, help=help)
