@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -47,7 +48,8 @@ def logit_derivative(model: nn.Module, x: Tensor, direction: Mapping[str, Tensor
     """
     parameters = {name: value.detach() for name, value in model.named_parameters()}
     tangent = {name: direction[name] for name in parameters}
-    with evaluating(model), suppress(NotImplementedError, RuntimeError):
+    with evaluating(model), warnings.catch_warnings(), suppress(NotImplementedError, RuntimeError):
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own forward mode uses its deprecated torch.jit
         # Whatever forward mode refuses, reverse mode gets to try: an error of the model itself is raised there.
         logits, moved, *_ = jvp(lambda values: functional_call(model, values, (x,)), (parameters,), (tangent,))
         return logits.detach(), moved.detach()

@@ -89,13 +89,13 @@ def read_scores(path: Path | str, columns: Sequence[str] | None = None) -> Score
         DataError: the file is missing or damaged, or lacks a column.
     """
     provenance = read_provenance(path)
+    missing = set(columns or ()) - set(pq.read_schema(path).names)
+    if missing:
+        raise DataError(f"score file `{path}` lacks the columns {sorted(missing)}. Score the dataset again.")
     try:
         table = pq.read_table(path, columns=None if columns is None else list(columns))
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(f"score file `{path}` cannot be read ({error}). Score the dataset again.") from error
-    missing = set(columns or ()) - set(table.column_names)
-    if missing:
-        raise DataError(f"score file `{path}` lacks the columns {sorted(missing)}. Score the dataset again.")
     return ScoreTable(table.to_pandas(), provenance)
 
 

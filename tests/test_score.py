@@ -1,0 +1,253 @@
+"""The scoring job on the digits: its files against direct computation, kills, stops, bad input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fvm_core.data.dataset import DatasetSpec
+from fvm_core.data.registry import add_dataset, open_named
+from fvm_core.demo import TRAINING, VALIDATION
+from fvm_core.errors import DataError, FVMError, SettingsError
+from fvm_core.influence import passes, score
+from fvm_core.influence.baselines import confident_quality, loss_scores
+from fvm_core.influence.fisher import fisher_diagonal
+from fvm_core.influence.flat import inverse_fisher
+from fvm_core.influence.methods import METHODS
+from fvm_core.influence.per_sample import squared_scores
+from fvm_core.influence.store import list_runs, read_scores
+from fvm_core.jobs.context import JobStopped
+from fvm_core.jobs.memory_context import MemoryContext
+from fvm_core.models.build import build_model
+from fvm_core.models.checkpoint import load_model, save_model
+from fvm_core.models.inputs import to_input
+from fvm_core.models.spec import ModelSpec
+from fvm_core.models.store import ModelRecord
+from fvm_core.workspace import Workspace
+
+ROWS = 90
+SPEC = ModelSpec("digits_cnn", 10, width=8, in_channels=1, image_size=8)
+SETTINGS = {"relabel": "all", "batch_size": 16, "limit": ROWS, "lissa_depth": 3, "lissa_scale": 500.0, "damping": 1e-6}
+TIMES = ("created", "seconds", "preparation_seconds", "samples_per_second")
+
+
+@pytest.fixture
+def ready(workspace: Workspace, tmp_path: Path) -> Workspace:
+    """A workspace with the digits, 40 of them as validation set, and a model of random weights."""
+    add_dataset(workspace, "digits", TRAINING)
+    clean = add_dataset(workspace, "all-clean", VALIDATION)
+    ids = open_named(workspace, clean).ids[:40]
+    (tmp_path / "ids.txt").write_text("\n".join(ids))
+    add_dataset(workspace, "clean", replace(VALIDATION, include=str(tmp_path / "ids.txt")))
+    torch.manual_seed(0)
+    save_model(workspace.models / "m", build_model(SPEC), ModelRecord("m", "fvm", SPEC))
+    return workspace
+
+
+def arguments(**changes: Any) -> dict[str, Any]:
+    settings = {**SETTINGS, **changes.pop("settings", {})}
+    args = {"model": "m", "dataset": "digits", "validation": "clean", "run": "Run 1", "methods": list(METHODS)}
+    return {**args, "settings": settings, **changes}
+
+
+def frames(workspace: Workspace, run: str) -> dict[str, pd.DataFrame]:
+    return {item.method: read_scores(item.path).frame for item in list_runs(workspace) if item.run == run}
+
+
+def test_files_hold_what_a_direct_computation_gives(ready: Workspace) -> None:
+    context = MemoryContext()
+    result = score.run(context, arguments(), ready)
+    found = frames(ready, "run-1")
+    assert set(found) == set(METHODS) == set(result["files"]) and result["samples"] == ROWS
+    data, clean = open_named(ready, "digits"), open_named(ready, "clean")
+    model, _ = load_model(ready, "m")
+    rows = found["influence"]["row"].to_numpy()
+    assert len(set(rows)) == ROWS and (np.diff(rows) > 0).all() and rows.max() > ROWS, "a random sample, in order"
+
+    def pixels(dataset: Any, index: Any) -> torch.Tensor:
+        return to_input(np.stack([np.asarray(dataset.read(i)) for i in index])[..., None].astype(np.uint8), SPEC)
+
+    from fvm_core.data.cache import PixelCache
+
+    cache = PixelCache(data, size=8, channels=1, folder=ready.cache)
+    x, y = to_input(cache.read(rows), SPEC), torch.from_numpy(data.labels[rows])
+    clean_cache = PixelCache(clean, size=8, channels=1, folder=ready.cache)
+    x_val, y_val = to_input(clean_cache.read(np.arange(40)), SPEC), torch.from_numpy(clean.labels)
+    weights = inverse_fisher(fisher_diagonal(model, [(x_val, y_val)]), damping=1e-6)
+    s = squared_scores(model, x, y, weights).numpy()
+    np.testing.assert_allclose(found["influence"]["score"], s, rtol=1e-4)
+    for label in (0, 7):
+        one = squared_scores(model, x, torch.full_like(y, label), weights).numpy()
+        np.testing.assert_allclose(np.stack(found["influence"]["label_scores"])[:, label], one, rtol=1e-4)
+    logits = model(x).detach()
+    np.testing.assert_allclose(found["loss"]["score"], loss_scores(logits)[torch.arange(ROWS), y], rtol=1e-5)
+    quality = confident_quality(data.labels[rows], torch.softmax(logits.double(), 1).numpy())
+    np.testing.assert_allclose(found["confident"]["score"], quality, rtol=1e-5)
+    for method, frame in found.items():
+        assert list(frame["id"]) == list(data.ids[rows]) and (frame["label"] == data.labels[rows]).all()
+        assert data.clean_labels is not None and (frame["clean_label"] == data.clean_labels[rows]).all()
+        np.testing.assert_array_equal(frame["suspicion"], METHODS[method].suspicious * frame["score"])
+        if method == "confident":
+            assert frame["label_scores"].isna().all()
+            continue
+        scores = np.stack(frame["label_scores"])
+        np.testing.assert_allclose(scores[np.arange(ROWS), frame["label"]], frame["score"], rtol=1e-5, atol=1e-7)
+        sign = METHODS[method].suspicious
+        np.testing.assert_array_equal((sign * scores).argmin(1), frame["suggested"])
+        assert np.stack(frame["label_exact"]).all()
+    assert (found["confident"]["suggested"] == logits.argmax(1).numpy()).all()
+    done, total, _ = context.messages[-1]
+    assert done == total
+
+
+def test_provenance_names_everything(ready: Workspace) -> None:
+    args = arguments(methods=["influence", "standard", "loss"], settings={"lissa_scale": None, "lissa_depth": 2})
+    score.run(MemoryContext(), args, ready)
+    for item in list_runs(ready):
+        provenance = item.provenance
+        assert (
+            provenance["model"]["sha256"] == load_model(ready, "m")[1].sha256 and provenance["model"]["role"] == "fvm"
+        )
+        assert provenance["dataset"]["fingerprint"] == open_named(ready, "digits").fingerprint
+        assert provenance["validation"]["fingerprint"] == open_named(ready, "clean").fingerprint
+        assert provenance["settings"]["damping"] == 1e-6 and provenance["seed"] == 0
+        assert provenance["method"] == item.method and len(provenance["class_names"]) == 10
+        assert provenance["seconds"] > 0 and provenance["samples_per_second"] > 0
+        assert {"version", "created", "machine", "notes"} <= set(provenance)
+        assert (item.method == "standard") == any("twice the top eigenvalue" in note for note in provenance["notes"])
+
+
+def test_shortlist_and_none_agree_with_all(ready: Workspace) -> None:
+    for mode in ("all", "shortlist", "none"):
+        score.run(MemoryContext(), arguments(run=mode, methods=["influence"], settings={"relabel": mode}), ready)
+    every, short, none = (frames(ready, mode)["influence"] for mode in ("all", "shortlist", "none"))
+    assert list(short["suggested"]) == list(every["suggested"]) and (none["suggested"] == -1).all()
+    np.testing.assert_allclose(short["score"], every["score"], rtol=1e-4)
+    np.testing.assert_allclose(none["score"], every["score"], rtol=1e-4)
+    assert none["label_scores"].isna().all() and none["label_exact"].isna().all()
+
+
+class Killed(BaseException):
+    """As sudden as a kill: nothing in the job may catch it."""
+
+
+class DyingContext(MemoryContext):
+    """Dies at its n-th checkpoint."""
+
+    def checkpoint(self) -> bool:
+        if super().checkpoint():
+            raise Killed
+        return False
+
+
+@pytest.mark.parametrize("at", [4, 7, 11, 15])
+def test_a_killed_job_ends_with_the_same_content(
+    ready: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: int
+) -> None:
+    monkeypatch.setattr(score, "PART_ROWS", 32)
+    args = arguments(methods=["influence", "loss", "confident"], settings={"relabel": "none"})
+    score.run(MemoryContext(), {**args, "run": "whole"}, ready)
+    context = DyingContext(folder=tmp_path / "job", stop_at=at)
+    with pytest.raises(Killed):
+        score.run(context, args, ready)
+    assert not list(ready.scores.glob("run-1/influence.parquet"))
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "job").rglob("*.parquet")}
+    context.stop_at = None
+    score.run(context, args, ready)
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items()), "a whole part was made again"
+    whole, resumed = frames(ready, "whole"), frames(ready, "run-1")
+    for method, frame in whole.items():
+        pd.testing.assert_frame_equal(resumed[method], frame)
+    first, second = (
+        {
+            item.method: {k: v for k, v in item.provenance.items() if k not in TIMES}
+            for item in list_runs(ready)
+            if item.run == run
+        }
+        for run in ("whole", "run-1")
+    )
+    assert first == second
+
+
+def test_the_fisher_is_not_made_again_after_a_stop(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = arguments(methods=["influence"], settings={"relabel": "none"})
+    context = MemoryContext(stop_at=11)
+    with pytest.raises(JobStopped):
+        score.run(context, args, ready)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(passes, "fisher_diagonal", refuse)
+    context.stop_at = None
+    assert score.run(context, args, ready)["samples"] == ROWS
+
+
+def test_parts_of_other_settings_are_not_reused(ready: Workspace, tmp_path: Path) -> None:
+    context = MemoryContext(folder=tmp_path / "job")
+    one = arguments(methods=["influence"], settings={"relabel": "none"})
+    score.run(context, one, ready)
+    before = frames(ready, "run-1")["influence"]["score"]
+    other = arguments(methods=["influence"], settings={"relabel": "none", "damping": 1.0})
+    score.run(context, other, ready)
+    assert (frames(ready, "run-1")["influence"]["score"] < before).all()
+
+
+def test_unreadable_images_are_left_out_and_listed(ready: Workspace, tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["path,label"]
+    for k in range(12):
+        Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(folder / f"{k:02d}.png")
+        lines.append(f"images/{k:02d}.png,{k % 10}")
+    (folder / "03.png").write_bytes(b"not an image")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    add_dataset(ready, "files", DatasetSpec("manifest", path=str(tmp_path / "list.csv"), image="path", label="label"))
+    args = arguments(dataset="files", methods=["influence", "loss"], settings={"limit": None})
+    result = score.run(MemoryContext(), args, ready)
+    assert result["samples"] == 11 and any(
+        "1 unreadable images" in note and "03.png" in note for note in result["notes"]
+    )
+    frame = frames(ready, "run-1")["influence"]
+    assert len(frame) == 11 and not any("03" in name for name in frame["id"])
+    assert 3 not in set(frame["row"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"methods": ["influence", "magic"]}, SettingsError, "`methods` must be some of"),
+        ({"methods": []}, SettingsError, "`methods` must be some of"),
+        ({"settings": {"relabel": "most"}}, SettingsError, "`relabel` must be one of"),
+        ({"settings": {"damping": 0.0}}, SettingsError, "`damping` must be > 0 here, got 0.0"),
+        (
+            {"settings": {"lissa_scale": 1e-3, "lissa_depth": 50}, "methods": ["standard"]},
+            SettingsError,
+            "`lissa_scale`",
+        ),
+        ({"model": "nobody"}, FVMError, "nobody"),
+        ({"validation": "nothing"}, DataError, "nothing"),
+    ],
+)
+def test_bad_input_is_named(ready: Workspace, changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        score.run(MemoryContext(), arguments(**changes), ready)
+
+
+def test_weights_that_overflow_are_named(ready: Workspace) -> None:
+    model, record = load_model(ready, "m")
+    with torch.no_grad():
+        for value in model.parameters():
+            value.mul_(1e30)
+    save_model(ready.models / "m", model, record)
+    with pytest.raises(FVMError, match="not finite"):
+        score.run(MemoryContext(), arguments(methods=["loss"]), ready)
