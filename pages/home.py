@@ -15,7 +15,7 @@ from pages.ui.times import ago
 DEMO_TITLE = "Demo: handwritten digits"
 STATES = {
     progress.DONE: ("done", "green", ":material/check:"),
-    progress.NEXT: ("next", "primary", ":material/arrow_forward:"),
+    progress.NEXT: ("next", "blue", ":material/arrow_forward:"),
     progress.LATER: ("later", "gray", ":material/more_horiz:"),
 }
 

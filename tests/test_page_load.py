@@ -300,3 +300,14 @@ def test_dataset_that_vanished_leaves_the_page_usable(workspace: Workspace, parq
     assert "Add a dataset" in texts(app)
     app.button(key="confirm_dataset_cats").click().run()
     assert list_datasets(workspace) == {}
+
+
+def test_uploaded_parquet_is_loaded_from_the_workspace(workspace: Workspace, parquet: Path) -> None:
+    app = open_page("load")
+    app.get("button_group")[1].set_value("upload").run()
+    app.file_uploader[0].set_value(("../../x.parquet", parquet.read_bytes(), "application/octet-stream")).run()
+    button(app, "Load").click().run()
+    assert not app.exception and not app.error, [error.value for error in app.error]
+    (spec,) = list_datasets(workspace).values()
+    assert Path(spec.path).parent == workspace.uploads
+    assert len(open_named(workspace, next(iter(list_datasets(workspace))))) == 12

@@ -48,7 +48,7 @@ def steps(*, datasets: int, models: Mapping[str, int], scores: int, decisions: i
     }
     texts = {
         "load": (
-            "A dataset with noisy labels, a trained checkpoint, a small clean set",
+            "A dataset with noisy labels, a checkpoint, a small clean set",
             f"{count(datasets, 'dataset')}, {count(untuned, 'checkpoint')}",
         ),
         "tune": ("Move the checkpoint to a flat minimum of the clean loss", count(tuned, "tuned model")),
