@@ -1,8 +1,8 @@
-"""One forward and one backward pass that hand every layer's input and output gradient to a consumer."""
+"""One forward pass, then backward passes that hand every layer's input and output gradient to a consumer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from fvm_core.influence.layers import Calls
 
-Consumer = Callable[[str, Calls], None]
-"""Called as consumer(module name, calls) once for each layer and backward pass."""
+Consumer = Callable[[str, list[int], list[Calls]], None]
+"""Called as consumer(module name, indices of cotangents, calls of each): every layer and cotangent comes once."""
 
 
 @contextmanager
@@ -37,26 +37,29 @@ def evaluating(model: nn.Module, *, parameter_grads: bool = False) -> Iterator[N
 class Capture:
     """Hooks on the named modules of a model in `evaluating`.
 
-    `backward(cotangent, consumer)` may be called several times after one `forward`, each with its own (b, c) gradient
-    at the logits. A layer's input is given up after the last backward.
+    `backward` may be called several times after one `forward`; a layer's input is given up after the last.
     """
 
     def __init__(self, model: nn.Module, calls: dict[str, int]) -> None:
         self.model, self.expected = model, calls
+        self.bytes_out = dict.fromkeys(calls, 0)
         self._inputs: dict[str, list[Tensor]] = {}
-        self._grads: dict[str, list[tuple[int, Tensor]]] = {}
+        self._leaves: list[Tensor] = []
+        self._grads: dict[str, list[tuple[int, int, Tensor]]] = {}
         self._consumer: Consumer | None = None
+        self._together: frozenset[str] = frozenset()
+        self._index = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (b, c), attached to a graph that reaches every hooked layer's output."""
-        self._inputs = {name: [] for name in self.expected}
+        self._inputs, self._leaves = {name: [] for name in self.expected}, []
         handles = [
             self.model.get_submodule(name).register_forward_hook(self._saver(name), prepend=True, with_kwargs=True)
             for name in self.expected
         ]
         try:
             with torch.enable_grad():
-                logits = self.model(x)
+                logits = self.model(x.detach())
         finally:
             for handle in handles:
                 handle.remove()
@@ -67,38 +70,63 @@ class Capture:
 
     def _saver(self, name: str) -> Callable[..., Tensor]:
         def save(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], out: Tensor) -> Tensor:
-            index = len(self._inputs[name])
+            call = len(self._inputs[name])
             self._inputs[name].append((args[0] if args else kwargs["input"]).detach())
+            self.bytes_out[name] = out.numel() * out.element_size()
             if not out.requires_grad:
                 # A clone: later code may change the output in place, which autograd forbids on a leaf.
-                out = out.detach().requires_grad_().clone()
-            out.register_hook(lambda grad: self._arrived(name, index, grad))
+                self._leaves.append(out.detach().requires_grad_())
+                out = self._leaves[-1].clone()
+            out.register_hook(lambda grad: self._arrived(name, call, grad.detach()))
             return out
 
         return save
 
-    def _arrived(self, name: str, index: int, grad: Tensor) -> None:
+    def _arrived(self, name: str, call: int, grad: Tensor) -> None:
         if self._consumer is None:
             return
-        if self.expected[name] == 1:
-            self._consumer(name, [(self._inputs[name][0], grad.detach())])
+        if self.expected[name] > 1 or name in self._together:
+            self._grads[name].append((self._index, call, grad))
         else:
-            self._grads[name].append((index, grad.detach()))
+            self._consumer(name, [self._index], [[(self._inputs[name][call], grad)]])
 
-    def backward(self, logits: Tensor, cotangent: Tensor, consumer: Consumer, *, last: bool = True) -> None:
-        """Send `cotangent` (b, c) back from the logits; the consumer gets each layer as soon as it is complete."""
-        self._grads = {name: [] for name, count in self.expected.items() if count > 1}
-        self._consumer = consumer
+    def backward(
+        self,
+        logits: Tensor,
+        cotangents: Sequence[Tensor],
+        consumer: Consumer,
+        *,
+        together: frozenset[str] = frozenset(),
+        last: bool = True,
+    ) -> None:
+        """Send each cotangent (b, c) back from the logits.
+
+        The consumer gets a layer as soon as its gradient is there; a layer in `together` once, for all cotangents
+        (their output gradients are held until then).
+        """
+        self._consumer, self._together = consumer, together
+        self._grads = {name: [] for name, count in self.expected.items() if count > 1 or name in together}
         try:
-            if logits.requires_grad:
-                logits.backward(cotangent, retain_graph=not last)
-            for name, grads in self._grads.items():
-                if grads:
-                    consumer(name, [(self._inputs[name][index], grad) for index, grad in grads])
+            for index, cotangent in enumerate(cotangents):
+                self._index = index
+                if logits.requires_grad:
+                    # Not `backward`: that would add up in the leaves, in the very memory of gradients that are held.
+                    retain = not last or index < len(cotangents) - 1
+                    torch.autograd.grad(logits, self._leaves, cotangent, retain_graph=retain, allow_unused=True)
+                for name in self._grads:
+                    if name not in together or index == len(cotangents) - 1:
+                        self._hand_on(name, consumer)
         finally:
             self._consumer, self._grads = None, {}
             if last:
-                self._inputs = {}
+                self._inputs, self._leaves = {}, []
+
+    def _hand_on(self, name: str, consumer: Consumer) -> None:
+        grads, self._grads[name] = self._grads[name], []
+        indices = sorted({index for index, _, _ in grads})
+        many = [[(self._inputs[name][call], grad) for at, call, grad in grads if at == index] for index in indices]
+        if indices:
+            consumer(name, indices, many)
 
 
 def parameter_uses(outputs: Iterable[Tensor]) -> dict[int, int]:

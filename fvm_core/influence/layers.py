@@ -24,6 +24,8 @@ class Rule:
     """How one kind of layer yields per-sample gradients. Subclasses fill in `grads` and `floats`."""
 
     forward_of: ClassVar[tuple[type[nn.Module], ...]] = ()
+    together: ClassVar[bool] = False
+    """Whether `weighted_many` is faster than one gradient after the other."""
 
     def fits(self, module: Any, input_shape: torch.Size) -> bool:
         """Return whether the rule is exact for this module on an input of this shape (first axis: samples)."""
@@ -56,6 +58,12 @@ class Rule:
             for name, weight in weights.items():
                 out[name][piece] = grads[name].square_() @ weight.reshape(-1)
         return out
+
+    def weighted_many(
+        self, module: Any, many: list[Calls], weights: Mapping[str, Tensor], budget: int
+    ) -> list[dict[str, Tensor]]:
+        """Return `weighted` for each of several output gradients of the same inputs."""
+        return [self.weighted(module, calls, weights, budget) for calls in many]
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
         """Return {local name: float64 (parameter's elements,) sum over samples of gradient^2}."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fvm_core.influence.layers import Rule
+from fvm_core.influence.layers import Calls, Rule
 
 MANY_POSITIONS = 64
 
@@ -50,6 +51,7 @@ class ConvRule(Rule):
     """Conv1d, 2d, 3d, in whichever of three exact ways is fastest for the shape."""
 
     forward_of = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    together = True
 
     def fits(self, module: Any, input_shape: torch.Size) -> bool:
         return len(input_shape) == len(module.kernel_size) + 2
@@ -69,6 +71,29 @@ class ConvRule(Rule):
         out = {"weight": weight.reshape(rows, -1)}
         if module.bias is not None:
             out["bias"] = g.flatten(2).sum(2)
+        return out
+
+    def weighted_many(
+        self, module: Any, many: list[Calls], weights: Mapping[str, Tensor], budget: int
+    ) -> list[dict[str, Tensor]]:
+        """As `weighted` for each: the patches are unfolded once and meet all output gradients in one product."""
+        (a, g), m = many[0][0], len(many)
+        floats = self.floats(module, a, g) + m * (module.weight.numel() + 2 * g[0].numel())
+        if m == 1 or module.groups > 1 or any(len(calls) > 1 for calls in many) or 4 * floats > budget:
+            return super().weighted_many(module, many, weights, budget)
+        step = budget // (4 * floats)
+        out = [{name: a.new_zeros(len(a)) for name in weights} for _ in many]
+        for start in range(0, len(a), step):
+            rows = slice(start, start + step)
+            pulls = torch.stack([calls[0][1][rows].flatten(2) for calls in many], dim=1)
+            b = pulls.shape[0]
+            unfolded = patches(module, padded(module, a[rows]), g.shape[2:]).reshape(b, -1, pulls.shape[3])
+            grads = {"weight": torch.bmm(pulls.flatten(1, 2), unfolded.transpose(1, 2)).view(b * m, -1)}
+            if module.bias is not None:
+                grads["bias"] = pulls.sum(3).view(b * m, -1)
+            for name, weight in weights.items():
+                for index, found in enumerate((grads[name].square_() @ weight.reshape(-1)).view(b, m).unbind(1)):
+                    out[index][name][rows] = found
         return out
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fvm_core.influence.per_sample import SquaredGradients, residuals, total
+from fvm_core.influence.capture import evaluating
+from fvm_core.influence.per_sample import SquaredGradients, residuals
 
+AT_ONCE = 3
 SLACK = 1e-4
 """A label is given up only when its lower bound is above the best score by this fraction: rounding cannot decide."""
 
@@ -30,15 +32,16 @@ def all_labels(
     engine: SquaredGradients, x: Tensor, y: Tensor, weights: Mapping[str, Tensor], *, classes: int | None = None
 ) -> LabelScores:
     """Return s for the first `classes` labels (None: all) of each sample; one forward, `classes` backward passes."""
-
-    def every(logits: Tensor) -> Tensor:
-        labels = torch.arange(classes or logits.shape[1], device=logits.device)
-        return torch.stack([residuals(logits, label.expand(len(logits))) for label in labels])
-
-    found, logits = engine.contributions(x, every, weights)
-    scores = torch.stack([total(part) for part in found], dim=1)
+    classes = classes or _width(engine, x)
+    labels = torch.arange(classes, device=x.device).expand(len(x), classes)
+    scores, logits = engine.label_scores(x, labels, weights)
     given = scores.gather(1, y.unsqueeze(1)).squeeze(1)
     return LabelScores(given, scores, torch.ones_like(scores, dtype=torch.bool), scores.argmin(1), logits)
+
+
+def _width(engine: SquaredGradients, x: Tensor) -> int:
+    with evaluating(engine.model), torch.no_grad():
+        return engine.model(x[:1]).shape[1]
 
 
 def shortlist(
@@ -53,23 +56,25 @@ def shortlist(
     """Return the same suggestion as `all_labels` from fewer backward passes (branch and bound).
 
     The last linear layer's part of s follows from the forward pass alone and is a lower bound of s. Labels are tried
-    from the smallest bound up; one whose bound exceeds the best exact s cannot win and keeps its bound. The given label
-    is always exact. Without a linear layer at the end every label is tried.
+    from the smallest bound up, AT_ONCE at a time; one whose bound exceeds the best exact s cannot win and keeps its
+    bound. The given label is always exact. Without a linear layer at the end every label is tried.
     """
     exact_scores, logits, bounds = _given(engine, x, y, weights, batch_size)
     bounds = bounds[:, :classes]
     scores = bounds.scatter(1, y.unsqueeze(1), exact_scores.unsqueeze(1))
     exact = torch.zeros_like(scores, dtype=torch.bool).scatter(1, y.unsqueeze(1), True)
+    size = min(AT_ONCE, scores.shape[1])
     while True:
         best = scores.masked_fill(~exact, torch.inf).amin(1)
-        candidate, label = scores.masked_fill(exact, torch.inf).min(1)
-        open_rows = torch.nonzero(candidate <= best * (1 + SLACK)).squeeze(1)
+        bound, label = scores.masked_fill(exact, torch.inf).topk(size, dim=1, largest=False)
+        open_rows = torch.nonzero(bound[:, 0] <= best * (1 + SLACK)).squeeze(1)
         if len(open_rows) == 0:
             break
         for rows in open_rows.split(batch_size):
-            chosen = label[rows]
-            scores[rows, chosen] = engine.scores(x[rows], chosen, weights)[0]
-            exact[rows, chosen] = True
+            # A label beyond the last one left repeats it: all samples of a batch get as many.
+            chosen = torch.where(bound[rows].isinf(), label[rows, :1], label[rows])
+            scores[rows.unsqueeze(1), chosen] = engine.label_scores(x[rows], chosen, weights)[0]
+            exact[rows.unsqueeze(1), chosen] = True
     suggested = scores.masked_fill(~exact, torch.inf).argmin(1)
     return LabelScores(scores.gather(1, y.unsqueeze(1)).squeeze(1), scores, exact, suggested, logits)
 
