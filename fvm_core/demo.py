@@ -46,8 +46,8 @@ def arguments(*, train: bool = False) -> dict[str, Any]:
         "dataset": "digits",
         "validation": "digits-validation",
         "tune": {key: value for key, value in TUNE.to_json().items() if key not in ("solver", "rho")},
-        "score": {"relabel": "all"},
-        "snapshot_sample": 600,
+        "score": {"relabel": "all", "lissa_depth": 60},
+        "snapshot_sample": 400,
     }
     return given if not train else {**given, **base_arguments()}
 
