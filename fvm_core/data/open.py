@@ -6,7 +6,10 @@ import importlib
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.ids import check_unique
+from fvm_core.data.stamp import spec_stamp
 from fvm_core.errors import DataError
+
+__all__ = ["READERS", "open_dataset", "spec_stamp"]
 
 READERS = {
     "digits": "digits:open_digits",
