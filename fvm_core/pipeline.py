@@ -5,15 +5,20 @@ Each part keeps its state and its result in a folder of its own, so a pipeline t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from fvm_core.data.registry import open_named
+from fvm_core.data.validation import with_names_of
 from fvm_core.errors import JobError
 from fvm_core.files import read_json, write_json
 from fvm_core.influence.methods import METHODS
 from fvm_core.jobs.context import JobContext
 from fvm_core.jobs.kinds import load_kind
 from fvm_core.jobs.nested import NestedContext
-from fvm_core.models.store import list_models
+from fvm_core.models.spec import ModelSpec
+from fvm_core.models.store import ModelRecord, list_models
+from fvm_core.tuning.settings import TrainSettings, TuneSettings
 from fvm_core.workspace import Workspace
 
 SHARES = {"train": 40, "tune-vm": 10, "tune-fvm": 20, "score-base": 14, "score-vm": 14, "score-fvm": 14, "snapshots": 8}
@@ -55,12 +60,23 @@ def plan(args: dict[str, Any], workspace: Workspace) -> list[tuple[str, str, dic
 
 
 def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
-    """Run all parts; returns {part: its result}. Finished parts are not run twice. Job function of kind `pipeline`."""
+    """Run all parts; returns {part: its result}. Finished parts are not run twice. Job function of kind `pipeline`.
+
+    Raises:
+        JobError: a model that a part would make exists and is another one; said before the first part starts.
+        FVMError: what a part raises.
+    """
     parts = plan(args, workspace)
+    for name, kind, arguments in parts:
+        if kind in ("train", "tune") and not context.path("parts", name, "result.json").exists():
+            made_before(arguments, workspace)
     scale = sum(SHARES[name] for name, _, _ in parts)
     results: dict[str, Any] = {}
     start = 0
+    renamed: dict[str, str] = {}
     for name, kind, arguments in parts:
+        if isinstance(arguments["model"], str):
+            arguments = {**arguments, "model": renamed.get(arguments["model"], arguments["model"])}
         end = start + SHARES[name]
         part = NestedContext(context, name=name, start=start, end=end, scale=scale)
         finished = part.path("result.json")
@@ -74,16 +90,62 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
             finally:
                 part.close()
             write_json(finished, results[name])
+        if kind in ("train", "tune"):
+            renamed[arguments["name"]] = results[name].get("model", arguments["name"])
         start = end
         part.progress(1, 1, "done")
     return results
 
 
 def made_before(arguments: dict[str, Any], workspace: Workspace) -> bool:
-    """Say whether a model of this name, from the same parent and settings, is in the workspace already."""
+    """Say whether the model that a `train` or `tune` with these arguments would make is in the workspace already.
+
+    Raises:
+        JobError: a model of that name exists, but its architecture, settings, data or parent are others.
+    """
     record = list_models(workspace).get(arguments["name"])
-    if record is None or record.parent != (arguments["model"] if isinstance(arguments["model"], str) else ""):
+    if record is None:
         return False
-    kept = {key: list(value) if isinstance(value, tuple) else value for key, value in record.settings.items()}
-    wanted = {k: list(v) if isinstance(v, tuple) else v for k, v in arguments["settings"].items()}
-    return all(kept.get(key) == value for key, value in wanted.items())
+    differs = _differences(record, arguments, workspace)
+    if differs:
+        raise JobError(
+            f"model `{record.name}` exists already, but with another {', '.join(differs)}. Delete it (and what was "
+            "made from it), or work under another prefix or in another workspace."
+        )
+    return True
+
+
+def _differences(record: ModelRecord, arguments: dict[str, Any], workspace: Workspace) -> list[str]:
+    """Return in words what of a kept model is not as the arguments want it."""
+    tunes = isinstance(arguments["model"], str)
+    wanted = (TuneSettings if tunes else TrainSettings).from_json(arguments["settings"]).to_json()
+    kept = {key: tuple(value) if isinstance(value, list) else value for key, value in record.settings.items()}
+    differs = [f"`{key}`" for key, value in wanted.items() if kept.get(key) != value]
+    dataset = open_named(workspace, arguments["dataset"]) if arguments.get("dataset") else None
+    if tunes:
+        spec = record.spec
+        if not _same_parent(record, list_models(workspace).get(arguments["model"])):
+            differs.append(f"parent than the `{arguments['model']}` of now")
+    else:
+        spec = ModelSpec.from_json(arguments["model"])
+        if dataset is not None:
+            spec = replace(spec, class_names=spec.class_names or dataset.class_names)
+        if record.parent or record.spec != spec:
+            differs.append("architecture or input")
+    if dataset is not None and record.dataset.get("fingerprint") != dataset.fingerprint:
+        differs.append("training set")
+    if arguments.get("validation"):
+        validation = open_named(workspace, arguments["validation"])
+        validation = with_names_of(validation, spec.class_names, num_classes=spec.num_classes)
+        if record.validation.get("fingerprint") != validation.fingerprint:
+            differs.append("validation set")
+    return differs
+
+
+def _same_parent(record: ModelRecord, parent: ModelRecord | None) -> bool:
+    """Say whether `record` was tuned from these weights; records without a parent's hash go by the times."""
+    if parent is None or record.parent != parent.name:
+        return False
+    if record.parent_sha256:
+        return record.parent_sha256 == parent.sha256
+    return parent.created <= record.created

@@ -10,6 +10,7 @@ from fvm_core.cli.arguments import add_set, parse_set
 from fvm_core.cli.foreground import run_and_print
 from fvm_core.cli.train import tuples
 from fvm_core.data.dataset import DatasetSpec
+from fvm_core.files import slug
 from fvm_core.workspace import Workspace
 
 COLUMNS = {"aggre": "aggre_label", "random1": "random_label1", "worse": "worse_label"}
@@ -20,6 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--data", required=True, help="folder with train.parquet and test.parquet of CIFAR-10N")
     parser.add_argument("--noise", choices=sorted(COLUMNS), default="worse")
     parser.add_argument("--preset", choices=("cpu", "paper"), default="cpu")
+    parser.add_argument("--prefix", help="start of the names of the models and runs; default: cifar10n-NOISE")
     parser.add_argument("--width", type=int, help="channels of the first stage; default 8 (cpu) or 64 (paper)")
     parser.add_argument("--snapshot-sample", type=int, default=2000, help="training samples scored at each snapshot")
     add_set(parser, "TrainSettings, e.g. epochs=6")
@@ -32,21 +34,22 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     from fvm_core.tuning.settings import TRAIN_PRESETS, TrainSettings
 
     folder = Path(args.data).resolve()
-    prefix = f"cifar10n-{args.noise}"
+    noisy = f"cifar10n-{args.noise}"
+    prefix = slug(args.prefix) if args.prefix else noisy
     training = DatasetSpec(
         kind="parquet", path=str(folder / "train.parquet"), image="image", label=COLUMNS[args.noise],
         clean_label="clean_label",
     )  # fmt: skip
     validation = DatasetSpec(kind="parquet", path=str(folder / "test.parquet"), image="image", label="clean_label")
-    add_dataset(workspace, prefix, training)
+    add_dataset(workspace, noisy, training)
     add_dataset(workspace, "cifar10-test", validation)
-    names = open_named(workspace, prefix).class_names
+    names = open_named(workspace, noisy).class_names
     mean, std = NORMALISATIONS["cifar10"]
     arch, width = ("cifar_resnet18", 8) if args.preset == "cpu" else ("cifar_resnet34", 64)
     spec = ModelSpec(arch, 10, width=args.width or width, mean=mean, std=std, class_names=names)
     train = dataclasses.replace(TRAIN_PRESETS[args.preset], **tuples(parse_set(args.set, TrainSettings)))
     work = {
-        "prefix": prefix, "dataset": prefix, "validation": "cifar10-test", "model": spec.to_json(),
+        "prefix": prefix, "dataset": noisy, "validation": "cifar10-test", "model": spec.to_json(),
         "train": train.to_json(), "rho": 0.05, "tune": {"precision": train.precision},
         "score": {"relabel": "shortlist"}, "snapshot_sample": args.snapshot_sample,
     }  # fmt: skip

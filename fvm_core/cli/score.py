@@ -7,6 +7,7 @@ import argparse
 from fvm_core.cli.arguments import add_custom, add_set, custom, parse_set
 from fvm_core.cli.foreground import run_and_print
 from fvm_core.influence.methods import METHODS
+from fvm_core.influence.settings import ScoreSettings
 from fvm_core.workspace import Workspace
 
 
@@ -24,9 +25,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def handle(args: argparse.Namespace, workspace: Workspace) -> int:
+    settings = {"relabel": args.relabel, **parse_set(args.set)}
+    ScoreSettings.from_json(settings)
     work = {
         "model": args.model, "dataset": args.dataset, "validation": args.validation,
         "methods": args.methods.split(","), "run": args.run or args.model,
-        "settings": {"relabel": args.relabel, **parse_set(args.set)}, **custom(args),
+        "settings": settings, **custom(args),
     }  # fmt: skip
     return run_and_print(workspace, "score", work, title=f"Score with {args.model}")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fvm_core.errors import SettingsError
+from fvm_core.field_types import check_types
 
 RELABEL_MODES = ("all", "shortlist", "none")
 
@@ -32,10 +33,12 @@ class ScoreSettings:
     lissa_repeats: int = 1
 
     def __post_init__(self) -> None:
+        check_types(self)
         rules: tuple[tuple[bool, str, str], ...] = (
             (self.damping >= 0, "damping", ">= 0"),
             (self.batch_size >= 1, "batch_size", ">= 1"),
             (self.relabel in RELABEL_MODES, "relabel", f"one of {RELABEL_MODES}"),
+            (self.seed >= 0, "seed", ">= 0"),
             (self.limit is None or self.limit >= 1, "limit", ">= 1, or none for all"),
             (self.lissa_depth >= 1, "lissa_depth", ">= 1"),
             (self.lissa_scale is None or self.lissa_scale > 0, "lissa_scale", "> 0, or none for automatic"),

@@ -41,8 +41,8 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     """
     given = dict(args.get("settings") or {})
     settings = {
-        **given, "relabel": "none", "seed": int(args["seed"] if "seed" in args else given.get("seed", 0)),
-        "limit": int(args.get("sample") or given.get("limit") or SAMPLE),
+        **given, "relabel": "none", "seed": args["seed"] if "seed" in args else given.get("seed", 0),
+        "limit": args.get("sample") or given.get("limit") or SAMPLE,
     }  # fmt: skip
     task = open_task(context, {**args, "methods": list(TRACKED), "settings": settings}, workspace)
     kept = sorted(task.record.snapshots, key=lambda item: int(item["step"]))
@@ -60,7 +60,8 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         part = read_part(path, plan=task.plan)
         if part is None:
             start = meter.seconds
-            model = load_snapshot(workspace, task.record.name, str(item["file"]))
+            custom = bool(args.get("allow_custom"))
+            model = load_snapshot(workspace, task.record.name, str(item["file"]), allow_custom=custom)
             at = replace(task, model=model.to(next(task.model.parameters()).device))
             table, said = _one(at, [made() for made in passes], step, meter)
             notes += [f"Step {step}: {note}" for note in said]

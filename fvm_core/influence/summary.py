@@ -15,7 +15,8 @@ from fvm_core.workspace import Workspace
 
 def summarize(workspace: Workspace, *, runs: list[str] | None = None) -> pd.DataFrame:
     """Return a table with columns run, model, method, samples, wrong, auc, ap, relabel_all, relabel_wrong, seconds,
-    samples_per_second. Figures of detection and relabeling are in percent, over the samples whose truth is known.
+    samples_per_second. Figures of detection and relabeling are in percent, over the samples whose truth is known;
+    NaN where it has no wrong label (or no right one) to find.
 
     Raises:
         DataError: no score file, or none with any known truth.
@@ -30,7 +31,9 @@ def summarize(workspace: Workspace, *, runs: list[str] | None = None) -> pd.Data
             continue
         clean, given = frame["clean_label"].to_numpy(), frame["label"].to_numpy()
         wrong = clean != given
-        auc, ap = auc_ap(frame["suspicion"].to_numpy(), wrong)
+        auc, ap = np.nan, np.nan
+        if wrong.any() and not wrong.all():
+            auc, ap = auc_ap(frame["suspicion"].to_numpy(), wrong)
         relabel = {"all": np.nan, "wrong": np.nan}
         if METHODS[info.method].relabels and (frame["suggested"] != -1).any():
             suggested = frame["suggested"].to_numpy()

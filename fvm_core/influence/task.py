@@ -20,6 +20,7 @@ from fvm_core.influence.methods import METHODS
 from fvm_core.influence.settings import ScoreSettings
 from fvm_core.jobs.context import JobContext
 from fvm_core.models.checkpoint import load_model
+from fvm_core.models.spec import require_classes
 from fvm_core.models.store import ModelRecord
 from fvm_core.provenance import digest, machine, now, version
 from fvm_core.tuning.feed import Feed, describe, open_feed
@@ -99,8 +100,10 @@ def open_task(context: JobContext, args: Mapping[str, Any], workspace: Workspace
     model, record = load_model(workspace, str(args["model"]), allow_custom=bool(args.get("allow_custom")))
     model = model.to(device)
     dataset, validation = (open_named(workspace, str(args[key])) for key in ("dataset", "validation"))
-    check_names(dataset, record.spec.class_names, what="training set")
-    validation = with_names_of(validation, record.spec.class_names or dataset.class_names)
+    classes = record.spec.num_classes
+    check_names(dataset, record.spec.class_names, what="training set", num_classes=classes)
+    require_classes(record.spec, dataset.class_names)
+    validation = with_names_of(validation, record.spec.class_names or dataset.class_names, num_classes=classes)
     check_validation(validation, record.spec.num_classes)
     feeds = [
         open_feed(data, record.spec, workspace, context, what=what, device=device, channels_last=False)

@@ -14,22 +14,25 @@ from fvm_core.jobs.state import read_state, write_state
 class NestedContext:
     """One part of a larger job, itself a JobContext.
 
-    Progress of the part is mapped onto [start, end] out of `scale` units of the parent. State and metrics stay in the
-    part's folder, so that a part that was cut resumes.
+    Progress of the part is mapped onto [start, end] out of `scale` units of the parent; preparation (messages that
+    start with "Decoding") counts from 0 to its own end and leaves the parent's bar where it is. State and metrics
+    stay in the part's folder, so that a part that was cut resumes.
     """
 
     def __init__(self, parent: JobContext, *, name: str, start: int, end: int, scale: int) -> None:
         self.parent, self.name = parent, name
         self.start, self.end, self.scale = start, end, scale
         self.folder: Path = parent.path("parts", name, "metrics.jsonl").parent
+        self._units = 1000 * start
         self._metrics = MetricsWriter(self.folder / "metrics.jsonl")
 
     def metric(self, step: int, **values: float) -> None:
         self._metrics.write(step, values)
 
     def progress(self, done: int, total: int, message: str = "") -> None:
-        units = 1000 * self.start + round(1000 * (self.end - self.start) * done / max(total, 1))
-        self.parent.progress(units, 1000 * self.scale, f"{self.name}: {message}" if message else self.name)
+        if not message.startswith("Decoding"):
+            self._units = 1000 * self.start + round(1000 * (self.end - self.start) * done / max(total, 1))
+        self.parent.progress(self._units, 1000 * self.scale, f"{self.name}: {message}" if message else self.name)
 
     def checkpoint(self) -> bool:
         return self.parent.checkpoint()

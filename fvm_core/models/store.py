@@ -22,9 +22,10 @@ class ModelRecord:
     """What is known about a stored model; the JSON beside its weights.
 
     `role`: base (trained on noisy labels), vm (tuned with SGD), fvm (tuned with SAM), imported. `sha256` is the hash of
-    model.safetensors. `parent` is the model that was tuned. `dataset` and `validation` are {name, spec, fingerprint}.
-    `snapshots` are {"step", "file"} and `checkpoints` {"epoch", "file"}, files relative to the model's folder.
-    `job` is the id of the job that made it, `created` an ISO 8601 time.
+    model.safetensors. `parent` is the model that was tuned, `parent_sha256` its weights' hash then.
+    `dataset` and `validation` are {name, spec, fingerprint}. `snapshots` are {"step", "file"} and `checkpoints`
+    {"epoch", "file"}, files relative to the model's folder. `job` is the id of the job that made it, `created` an
+    ISO 8601 time.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ModelRecord:
     spec: ModelSpec
     sha256: str = ""
     parent: str = ""
+    parent_sha256: str = ""
     dataset: Mapping[str, Any] = field(default_factory=dict)
     validation: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fvm_core.errors import SettingsError
+from fvm_core.field_types import check_types
 
 SOLVERS = ("sgd", "sam")
 PRECISIONS = ("fp32", "bf16")
@@ -29,6 +30,7 @@ class _Shared:
     save_every: int = 100
 
     def __post_init__(self) -> None:
+        check_types(self)
         _require(self.batch_size >= 1, "batch_size", ">= 1", self.batch_size)
         _require(self.lr > 0, "lr", "> 0", self.lr)
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self.momentum)

@@ -16,7 +16,7 @@ from fvm_core.data.validation import check_names, check_validation, with_names_o
 from fvm_core.jobs.context import JobContext
 from fvm_core.models.build import build_model
 from fvm_core.models.checkpoint import save_weights
-from fvm_core.models.spec import ModelSpec
+from fvm_core.models.spec import ModelSpec, require_classes
 from fvm_core.models.store import ModelRecord
 from fvm_core.provenance import digest, now
 from fvm_core.tuning.batches import Batches, derived_seed, fixed_sample, step_generator
@@ -53,6 +53,7 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     dataset = open_named(workspace, args["dataset"])
     spec = ModelSpec.from_json(args["model"])
     spec = replace(spec, class_names=spec.class_names or dataset.class_names)
+    require_classes(spec, dataset.class_names)
     check_names(dataset, spec.class_names, what="training set")
     validation = None
     if args.get("validation"):

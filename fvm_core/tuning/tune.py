@@ -67,6 +67,7 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
         role="fvm" if settings.solver == "sam" else "vm",
         spec=parent.spec,
         parent=parent.name,
+        parent_sha256=parent.sha256,
         dataset=describe(args["dataset"], noisy) if noisy is not None else parent.dataset,
         validation=describe(args["validation"], validation),
         settings={**settings.to_json(), **environment(precision)},
