@@ -54,10 +54,11 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     spec = ModelSpec.from_json(args["model"])
     spec = replace(spec, class_names=spec.class_names or dataset.class_names)
     require_classes(spec, dataset.class_names)
-    check_names(dataset, spec.class_names, what="training set")
+    check_names(dataset, spec.class_names, what="training set", num_classes=spec.num_classes)
     validation = None
     if args.get("validation"):
-        validation = with_names_of(open_named(workspace, args["validation"]), spec.class_names)
+        validation = open_named(workspace, args["validation"])
+        validation = with_names_of(validation, spec.class_names, num_classes=spec.num_classes)
         check_validation(validation, spec.num_classes, class_names=spec.class_names)
     precision = resolve_precision(settings.precision, pick_device())
     with torch.random.fork_rng():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fvm_core.data.registry import open_named
-from fvm_core.data.validation import check_validation, with_names_of
+from fvm_core.data.validation import check_names, check_validation, with_names_of
 from fvm_core.jobs.context import JobContext
 from fvm_core.models.checkpoint import load_model, save_weights
 from fvm_core.models.store import ModelRecord
@@ -47,9 +47,12 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
         return {"model": finished.name, "metrics": dict(finished.metrics), "notes": []}
     precision = resolve_precision(settings.precision, pick_device())
     base, parent = load_model(workspace, args["model"], allow_custom=bool(args.get("allow_custom")))
-    validation = with_names_of(open_named(workspace, args["validation"]), parent.spec.class_names)
-    check_validation(validation, parent.spec.num_classes, class_names=parent.spec.class_names)
+    names, classes = parent.spec.class_names, parent.spec.num_classes
+    validation = with_names_of(open_named(workspace, args["validation"]), names, num_classes=classes)
+    check_validation(validation, classes, class_names=names)
     noisy = open_named(workspace, args["dataset"]) if args.get("dataset") else None
+    if noisy is not None:
+        check_names(noisy, names, what="training set", num_classes=classes)
     with torch.random.fork_rng():
         model, convolutional = place(base, precision.device)
         options: dict[str, Any] = {"device": precision.device, "channels_last": convolutional}

@@ -159,7 +159,11 @@ def _cifar(workspace: Workspace, key: str, clean: bool, kind: str) -> DatasetSpe
 
 def _folder(workspace: Workspace, key: str, clean: bool) -> DatasetSpec | None:
     path = _path("Folder above the classes", f"{key}_folder", "/data/birds")
-    return DatasetSpec("folder", path) if path else None
+    text = st.text_input(
+        "Class names, in order", placeholder="cat, dog, …", key=f"{key}_folder_classes",
+        help="Only if the classes must stand in another order than that of the sorted folder names, such as a model's.",
+    ).strip()  # fmt: skip
+    return DatasetSpec("folder", path, options={"class_names": text} if text else {}) if path else None
 
 
 def _manifest(workspace: Workspace, key: str, clean: bool) -> DatasetSpec | None:
