@@ -207,10 +207,20 @@ def test_receive_rejects_a_malformed_payload(log: DecisionLog, session: ReviewSe
         receive(log, session.id, value, KNOWN, reviewer="Ada")
 
 
-@pytest.mark.parametrize("broken", [5, {"seq": 1}, {"client": "t", "seq": 0}, {"client": "t", "seq": "1"}])
-def test_receive_rejects_entries_without_address(log: DecisionLog, session: ReviewSession, broken: object) -> None:
-    with pytest.raises(ReviewError, match="without client and number"):
-        receive(log, session.id, payload(session) | {"entries": [broken]}, KNOWN, reviewer="Ada")
+@pytest.mark.parametrize(
+    "broken",
+    [5, None, {"seq": 1}, {"client": "t", "seq": 0}, {"client": "t", "seq": "1"}, {"client": "\ud800", "seq": 1}],
+)
+def test_receive_passes_over_entries_without_address(log: DecisionLog, session: ReviewSession, broken: object) -> None:
+    receipt = receive(log, session.id, payload(session) | {"entries": [broken, raw(1)]}, KNOWN, reviewer="Ada")
+    assert receipt.acked == {"tab": 1} and receipt.written == 1
+    assert [decision.sample for decision in log.read(session.id)] == ["img-1"]
+
+
+def test_receive_refuses_a_score_that_no_float_holds(log: DecisionLog, session: ReviewSession) -> None:
+    entries = payload(session, raw(1, score=10**400), raw(2, action=["accept"]), raw(3))
+    receipt = receive(log, session.id, entries, KNOWN, reviewer="Ada")
+    assert receipt.acked == {"tab": 3} and receipt.written == 1 and set(receipt.refused) == {"tab:1", "tab:2"}
 
 
 def test_entry_checks_itself() -> None:

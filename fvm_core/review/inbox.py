@@ -38,7 +38,8 @@ def receive(log: DecisionLog, session: str, payload: Any, known: Known, *, revie
 
     `payload` is `{"client": str, "session": str, "entries": [{"client", "seq", "id", "action", "label", "run",
     "score", "suggested"}, ...]}`. Entries for another session are left alone (the browser keeps them). An entry that
-    cannot be right is refused with its reason and does not hold up the others.
+    cannot be right is refused with its reason and does not hold up the others; one without client and number is passed
+    over.
 
     Raises:
         ReviewError: the payload as a whole is malformed.
@@ -52,21 +53,27 @@ def receive(log: DecisionLog, session: str, payload: Any, known: Known, *, revie
         return Receipt()
     entries, refused, highest = [], {}, {str(payload.get("client") or "")[:64]: 0}
     for raw in payload["entries"][:MOST_ENTRIES]:
-        client, seq = _address(raw)
+        address = _address(raw)
+        if address is None:
+            continue
+        client, seq = address
         highest[client] = max(highest.get(client, 0), seq)
         try:
             entries.append(_entry(raw, client, seq, known))
-        except ReviewError as error:
+        except (ReviewError, TypeError, ValueError, OverflowError, RecursionError) as error:
             refused[f"{client}:{seq}"] = str(error)
     written = log.append(session, entries, reviewer=reviewer)
     stored = log.acked(session, highest)
     return Receipt({client: max(stored[client], seq) for client, seq in highest.items() if client}, refused, written)
 
 
-def _address(raw: Any) -> tuple[str, int]:
+def _address(raw: Any) -> tuple[str, int] | None:
+    """Return client and number of an entry, None where it has none: it can neither be written nor acknowledged."""
     client, seq = (raw.get("client"), raw.get("seq")) if isinstance(raw, Mapping) else (None, None)
-    if not isinstance(client, str) or not 0 < len(client) <= 64 or not isinstance(seq, int) or not 0 < seq < 1 << 53:
-        raise ReviewError("the browser sent a decision without client and number. Reload the page.")
+    if not isinstance(client, str) or not 0 < len(client) <= 64 or not client.isascii():
+        return None
+    if not isinstance(seq, int) or isinstance(seq, bool) or not 0 < seq < 1 << 53:
+        return None
     return client, seq
 
 
