@@ -10,17 +10,16 @@ from fvm_core.data.corrections import with_corrections
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset, list_datasets, read_spec
 from fvm_core.data.validation import check_validation
-from fvm_core.files import slug
 from fvm_core.jobs.launch import start_job
 from fvm_core.jobs.status import list_jobs
 from fvm_core.models.store import ModelRecord, list_models
 from fvm_core.workspace import Workspace, current_workspace
 from pages.ui import clean_rows, dataset_form, dataset_list, dataset_view, errors, job_view, links, selection
-from pages.ui.checkpoint_form import checkpoint_form, models_table
+from pages.ui.checkpoint_form import checkpoint_form, deletion, models_table
 from pages.ui.open_data import open_cached
 from pages.ui.overlap_view import pairs_table, warn_of_overlap
 from pages.ui.text import plain
-from pages.ui.tune_form import free_name
+from pages.ui.tune_form import checked_name, free_name, taken_names
 
 PARTS = {
     "dataset": "1  Training dataset",
@@ -111,9 +110,10 @@ def checkpoint_part(workspace: Workspace, models: dict[str, ModelRecord]) -> Non
         with errors.shown(stop=False):
             name = selection.selected("dataset")
             names = open_cached(workspace, name).class_names if name in list_datasets(workspace) else ()
-            args = checkpoint_form(workspace, models, class_names=names)
+            taken = taken_names(workspace, models)
+            args = checkpoint_form(workspace, taken, class_names=names)
             if args is not None:
-                args["name"] = slug(args["name"])
+                args["name"] = checked_name(args["name"], taken)
                 job = start_job(workspace, "import_model", args, title=f"Import {args['name']}")
                 st.session_state["import_job"] = job
                 selection.remember("model", args["name"])
@@ -135,6 +135,7 @@ def checkpoint_part(workspace: Workspace, models: dict[str, ModelRecord]) -> Non
                     )
         if models:
             models_table(models)
+            deletion(workspace, models)
         else:
             st.info("No model yet. Import a checkpoint, or train one on the Tune page.", icon=":material/neurology:")
         links.link("tune", "Tune a model, or train one on the noisy labels")

@@ -8,7 +8,6 @@ import pandas as pd
 import streamlit as st
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
-from fvm_core.errors import ReviewError
 from fvm_core.influence.store import read_scores
 from fvm_core.provenance import digest
 from fvm_core.review.inbox import Known
@@ -18,7 +17,7 @@ from fvm_core.workspace import current_workspace
 from pages.ui.errors import shown
 from pages.ui.gallery import Shown, gallery
 from pages.ui.links import link
-from pages.ui.open_data import open_spec_cached
+from pages.ui.open_data import open_scored
 from pages.ui.review_export import export_section
 from pages.ui.review_filters import choose_filter, frozen_queue
 from pages.ui.review_session import choose_session
@@ -104,13 +103,8 @@ def _frame(key: FileKey) -> tuple[pd.DataFrame, pd.Index]:
 
 
 def _dataset(file: ScoreFile) -> LabeledImages:
-    dataset = open_spec_cached(DatasetSpec.from_json(file.provenance["dataset"]["spec"]))
-    if dataset.fingerprint != file.fingerprint:
-        raise ReviewError(
-            f"dataset `{file.dataset}` must be as it was when it was scored, but its labels or images have changed. "
-            "Score it again, or bring back the earlier files."
-        )
-    return dataset
+    spec = DatasetSpec.from_json(file.provenance["dataset"]["spec"])
+    return open_scored(spec, name=file.dataset, fingerprint=file.fingerprint)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -9,7 +9,6 @@ import streamlit as st
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import list_datasets
 from fvm_core.data.validation import check_validation
-from fvm_core.files import slug
 from fvm_core.jobs.launch import start_job
 from fvm_core.jobs.status import job_status, list_jobs
 from fvm_core.models.spec import ModelSpec
@@ -19,7 +18,7 @@ from fvm_core.workspace import Workspace, current_workspace
 from pages.ui import errors, job_view, links, selection, tune_form, tune_watch
 from pages.ui.curves import TRAINING_PANELS, TUNING_PANELS, legend, panel
 from pages.ui.open_data import open_cached
-from pages.ui.overlap_view import warn_of_overlap
+from pages.ui.overlap_view import cleared
 from pages.ui.theme import ROLE_TITLES
 from pages.ui.train_form import train_form
 
@@ -58,32 +57,40 @@ def start_tuning(workspace: Workspace, models: dict[str, ModelRecord], datasets:
     with a:
         solver = tune_form.choose_solver()
     with b:
-        name = tune_form.choose_name(model, solver, models)
+        taken = tune_form.taken_names(workspace, models)
+        name = tune_form.choose_name(model, solver, taken)
     with st.expander("Settings", icon=":material/settings:", key="tune_settings"):
         hundred = dataset is not None and datasets[dataset].kind == "cifar100n"
         values = tune_form.settings_form(solver, hundred_classes=hundred)
-    pressed = c.button(
-        "Start tuning", type="primary", icon=":material/play_arrow:", key="start_tuning", width="stretch"
-    )
+    slot = c.empty()
+    ready = False
     with errors.shown(stop=False):
         held_out = open_cached(workspace, validation)
         check_validation(held_out, models[model].spec.num_classes)
+        trained_on = dataset or (own if own in datasets else None)
         if dataset == validation:
-            st.warning(
-                "The noisy training set is also chosen as the clean validation set. Choose two different sets.",
-                icon=":material/warning:",
+            st.error(
+                "The noisy training set is also chosen as the clean validation set, so the tuning cannot start. Choose "
+                "two different sets.",
+                icon=":material/error:",
             )
-        elif dataset is not None:
-            warn_of_overlap(workspace, open_cached(workspace, dataset), held_out)
-        if pressed:
+        else:
+            ready = trained_on is None or cleared(workspace, open_cached(workspace, trained_on), held_out)
+    pressed = slot.button(
+        "Start tuning", type="primary", icon=":material/play_arrow:", key="start_tuning", width="stretch",
+        disabled=not ready,
+    )  # fmt: skip
+    if pressed and ready:
+        with errors.shown(stop=False):
+            name = tune_form.checked_name(name, taken)
             settings = TuneSettings(**values)
             args = {
                 "model": model, "validation": validation, "dataset": dataset, "settings": settings.to_json(),
-                "name": slug(name),
+                "name": name,
             }  # fmt: skip
-            title = f"Tune {slug(name)} ({tune_form.SOLVERS[solver]})"
+            title = f"Tune {name} ({tune_form.SOLVERS[solver]})"
             start_job(workspace, "tune", args, title=title)
-            st.session_state["tune_watch_add"] = slug(name)
+            st.session_state["tune_watch_add"] = name
             st.rerun()
 
 
@@ -149,9 +156,10 @@ def train_base(workspace: Workspace, models: dict[str, ModelRecord], datasets: d
             st.caption("Load a dataset first.")
             return
         with errors.shown(stop=False):
+            taken = tune_form.taken_names(workspace, models)
             args = train_form(
                 datasets,
-                models,
+                taken,
                 dataset=selection.propose("dataset", list(datasets)),
                 validation=selection.propose("validation", list(datasets)),
             )
@@ -160,7 +168,7 @@ def train_base(workspace: Workspace, models: dict[str, ModelRecord], datasets: d
                 spec = replace(
                     ModelSpec.from_json(args["model"]), num_classes=opened.num_classes, class_names=opened.class_names
                 )
-                args |= {"model": spec.to_json(), "name": slug(args["name"])}
+                args |= {"model": spec.to_json(), "name": tune_form.checked_name(args["name"], taken)}
                 start_job(workspace, "train", args, title=f"Train {args['name']}")
                 st.session_state["train_watch_add"] = args["name"]
                 st.rerun()

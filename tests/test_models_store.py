@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from app_pages import ended_job, running_job
 
 from fvm_core.errors import CheckpointError
+from fvm_core.jobs.names import promised_names
 from fvm_core.models.spec import ModelSpec
-from fvm_core.models.store import ModelRecord, list_models, read_record, write_record
+from fvm_core.models.store import ModelRecord, delete_model, list_models, read_record, write_record
 from fvm_core.workspace import Workspace
 
 
@@ -70,3 +72,43 @@ def test_record_from_json_refuses(change: dict[str, object]) -> None:
         del value["spec"]
     with pytest.raises(CheckpointError, match="a model's record must have"):
         ModelRecord.from_json(value)
+
+
+def test_deleted_model_is_gone_with_its_folder_and_others_stay(workspace: Workspace) -> None:
+    write_record(workspace, _record())
+    write_record(workspace, _record("other"))
+    (workspace.models / "slim" / "snapshots").mkdir()
+    delete_model(workspace, "slim")
+    assert [path.name for path in workspace.models.iterdir()] == ["other"]
+    with pytest.raises(CheckpointError, match="there is no model named 'slim' to delete"):
+        delete_model(workspace, "slim")
+    with pytest.raises(CheckpointError, match="`model` must be a name of a-z"):
+        delete_model(workspace, "../models")
+
+
+def test_half_deleted_model_is_not_listed(workspace: Workspace) -> None:
+    write_record(workspace, _record())
+    (workspace.models / "slim").rename(workspace.models / ".deleted-slim-00")
+    assert list_models(workspace) == {}
+
+
+def test_model_in_use_by_an_active_job_is_not_deleted(workspace: Workspace) -> None:
+    write_record(workspace, _record())
+    words = r'model .slim. is in use by the job "Score slim"\. Stop that job'
+    with (
+        running_job(workspace, "score", {"model": "slim", "run": "slim"}, title="Score slim"),
+        pytest.raises(CheckpointError, match=words),
+    ):
+        delete_model(workspace, "slim")
+    delete_model(workspace, "slim")
+
+
+def test_names_promised_to_unfinished_jobs(workspace: Workspace) -> None:
+    ended_job(workspace, "tune", {"model": "m", "name": "cut"}, title="Cut", state="running")
+    ended_job(workspace, "tune", {"model": "m", "name": "ready"}, title="Ready", state="done")
+    ended_job(workspace, "score", {"model": "m", "name": "no-model"}, title="Score", state="running")
+    ended_job(workspace, "pipeline", {"prefix": "cats"}, title="All of it", state="running")
+    with running_job(workspace, "train", {"name": "now"}, title="Train now", state="paused"):
+        assert promised_names(workspace) == {
+            "now": "Train now", "cut": "Cut", "cats-base": "All of it", "cats-vm": "All of it", "cats-fvm": "All of it",
+        }  # fmt: skip

@@ -11,16 +11,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from app_pages import add_digits, add_model, button, ended_job, labels, open_page, texts, visible
+from app_pages import add_digits, add_model, button, ended_job, labels, open_page, running_job, texts, visible
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from fvm_core.data.cache import PixelCache
 from fvm_core.data.dataset import DatasetSpec
+from fvm_core.data.open import open_dataset
 from fvm_core.data.registry import add_dataset, list_datasets, open_named, read_spec
 from fvm_core.errors import DataError
+from fvm_core.models.store import list_models
 from fvm_core.workspace import Workspace
 from pages.ui import clean_rows, dataset_view
-from pages.ui.open_data import open_cached
+from pages.ui.open_data import open_cached, open_scored, open_spec_cached
+from pages.ui.thumbnails import thumbnail
 from pages.ui.upload import keep_upload
 
 EVIL = "<b>*cat*</b>"
@@ -151,7 +155,7 @@ def test_digits_with_another_rate(workspace: Workspace) -> None:
     app = choose_kind(open_page("load"), "digits")
     app.slider(key="add_dataset_digits_rate").set_value(0.1).run()
     button(app, "Load").click().run()
-    assert read_spec(workspace, "digits").options == {"split": "train", "rate": 0.1}
+    assert read_spec(workspace, "digits-noisy-10").options == {"split": "train", "rate": 0.1}
 
 
 def test_upload_is_kept_under_a_name_of_ours(workspace: Workspace) -> None:
@@ -165,6 +169,78 @@ def test_upload_is_kept_under_a_name_of_ours(workspace: Workspace) -> None:
     Upload.name = "evil.py"
     with pytest.raises(DataError, match=r"`upload` must be one of .*, got '.py'"):
         keep_upload(workspace, Upload(b"abc"))
+
+
+def test_upload_is_hashed_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Upload(io.BytesIO):
+        name, file_id = "a.npz", "one"
+
+    state: dict[str, Any] = {}
+    monkeypatch.setattr("pages.ui.upload.st.session_state", state)
+    path = keep_upload(workspace, Upload(b"abc"))
+    monkeypatch.setattr("pages.ui.upload.hashlib.sha256", None)
+    assert keep_upload(workspace, Upload(b"abc")) == path
+
+
+def test_deleting_a_model_asks_first(workspace: Workspace) -> None:
+    add_model(workspace, "digits-base", "base")
+    add_model(workspace, "digits-fvm", "fvm")
+    app = go(open_page("load"), "checkpoint")
+    app.selectbox(key="delete_model").set_value("digits-fvm").run()
+    with running_job(workspace, "score", {"model": "digits-fvm"}, title="Score digits-fvm"):
+        app.button(key="confirm_model_digits-fvm").click().run()
+        assert 'in use by the job "Score digits-fvm"' in visible(app.error[0].value)
+    app.button(key="confirm_model_digits-fvm").click().run()
+    assert not app.exception and list(list_models(workspace)) == ["digits-base"]
+
+
+def test_repaired_image_is_read_again(workspace: Workspace, tmp_path: Path) -> None:
+    for name in ("cats/a.png", "dogs/b.png"):
+        (tmp_path / "root" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "root" / name)
+    add_dataset(workspace, "pets", DatasetSpec("folder", str(tmp_path / "root")))
+    cache = PixelCache(open_cached(workspace, "pets"), size=32, channels=3, folder=workspace.cache)
+    monkey = cache.path / "status.bin"
+    monkey.write_bytes(bytes([0, 2]))
+    assert list(cache.set_aside) == [1]
+    app = button(open_page("load", dataset="pets"), "Check every image").click().run()
+    assert "All 2 images can be read" in app.success[0].value
+
+
+def test_image_added_to_a_folder_opens_it_anew(workspace: Workspace, tmp_path: Path) -> None:
+    for name in ("cats/a.png", "dogs/b.png"):
+        (tmp_path / "root" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "root" / name)
+    spec = DatasetSpec("folder", str(tmp_path / "root"))
+    add_dataset(workspace, "pets", spec)
+    first = open_cached(workspace, "pets")
+    Image.new("RGB", (8, 8)).save(tmp_path / "root" / "cats" / "c.png")
+    assert len(open_cached(workspace, "pets")) == 3
+    with pytest.raises(DataError, match="`pets` must be as it was when it was scored"):
+        open_scored(spec, name="pets", fingerprint=first.fingerprint)
+
+
+def test_stale_dataset_is_opened_anew_when_the_scores_know_a_newer_one(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.ui.open_data.spec_stamp", lambda spec: "always the same")
+    for name in ("cats/a.png", "dogs/b.png"):
+        (tmp_path / "root" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "root" / name)
+    spec = DatasetSpec("folder", str(tmp_path / "root"))
+    assert len(open_spec_cached(spec)) == 2
+    Image.new("RGB", (8, 8)).save(tmp_path / "root" / "cats" / "c.png")
+    assert len(open_spec_cached(spec)) == 2
+    assert len(open_scored(spec, name="pets", fingerprint=open_dataset(spec).fingerprint)) == 3
+
+
+def test_thumbnail_of_an_odd_file_tells_what_is_wrong(tmp_path: Path) -> None:
+    for name in ("cats/a.png", "dogs/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name, "ICO" if name.startswith("dogs") else "PNG")
+    dataset = open_dataset(DatasetSpec("folder", str(tmp_path)))
+    assert thumbnail(dataset, 0)[0].startswith("data:image/png;base64,")
+    assert thumbnail(dataset, 1)[0] == "" and "must be an undamaged" in thumbnail(dataset, 1)[1]
 
 
 def test_deleting_asks_first_and_forgets_the_name(workspace: Workspace) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from app_pages import add_digits, add_model, button, labels, open_page, running_job, texts, visible
+from app_pages import DIGITS, add_digits, add_model, button, labels, open_page, running_job, texts, visible
 
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset
+from fvm_core.models.store import ModelRecord, write_record
 from fvm_core.tuning.settings import TRAIN_PRESETS, TuneSettings
 from fvm_core.workspace import Workspace
 from pages.ui import theme
@@ -61,7 +62,7 @@ def test_vm_is_plain_sgd_under_its_own_name(workspace: Workspace, started: list[
     button(app, "Start tuning").click().run()
     settings = started[0][1]["settings"]
     assert (settings["solver"], settings["steps"], started[0][1]["name"]) == ("sgd", 40, "digits-vm")
-    assert "tune_rho" not in [element.key for element in app.number_input]
+    assert settings["rho"] == app.number_input(key="tune_rho").value == 0.05
 
 
 def test_setting_out_of_range_is_named_and_nothing_starts(
@@ -85,13 +86,58 @@ def test_overlap_is_warned_of_before_tuning(workspace: Workspace, started: list[
     assert "1,297" in app.warning[0].value
     kept = list((workspace.cache / "overlap").glob("*.json"))
     assert len(kept) == 1
+    assert button(app, "Start tuning").disabled
+    app.checkbox[[box.label.startswith("Start all the same") for box in app.checkbox].index(True)].check().run()
+    button(app, "Start tuning").click().run()
+    assert len(started) == 1
 
 
-def test_same_set_twice_is_warned_of(workspace: Workspace) -> None:
+def test_overlap_with_the_checkpoints_own_set_is_looked_for(workspace: Workspace) -> None:
+    add_digits(workspace)
+    add_dataset(workspace, "leak-clean", DatasetSpec("digits", label="clean", options={"split": "train"}))
+    (workspace.models / "digits-base").mkdir(parents=True)
+    write_record(workspace, ModelRecord("digits-base", "base", DIGITS, dataset={"name": "digits"}))
+    app = open_page("tune", validation="leak-clean")
+    app.selectbox[[box.label == "Noisy training set" for box in app.selectbox].index(True)].set_value(None).run()
+    assert "1,297" in app.warning[0].value and button(app, "Start tuning").disabled
+
+
+def test_large_sets_are_not_compared_unasked(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.ui.overlap_view.AT_ONCE", 100)
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    app = open_page("tune", validation="digits-validation", dataset="digits")
+    assert "Not checked" in app.warning[0].value and button(app, "Start tuning").disabled
+    button(app, "Look for overlap among 1,797 images").click().run()
+    assert not app.warning and not button(app, "Start tuning").disabled
+
+
+def test_names_of_models_and_of_unfinished_jobs_are_avoided_and_refused(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]]
+) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    with running_job(workspace, "tune", {"name": "digits-fvm", "settings": {}}, title="Tune digits-fvm"):
+        app = open_page("tune")
+        (field,) = [box for box in app.text_input if box.label == "Name of the tuned model"]
+        assert field.value == "digits-fvm-2"
+        field.set_value("Digits FVM").run()
+        button(app, "Start tuning").click().run()
+        assert 'job "Tune digits-fvm" is to make a model `digits-fvm`' in visible(app.error[0].value)
+        (field,) = [box for box in app.text_input if box.label == "Name of the model"]
+        assert field.value == "digits-base-2"
+        field.set_value("digits-base").run()
+        button(app, "Start training").click().run()
+        assert "a model `digits-base` exists already" in visible("".join(error.value for error in app.error))
+        assert started == []
+
+
+def test_same_set_twice_is_refused(workspace: Workspace) -> None:
     add_digits(workspace)
     add_model(workspace, "digits-base", "base")
     app = open_page("tune", validation="digits", dataset="digits")
-    assert "Choose two different sets" in app.warning[0].value
+    assert "Choose two different sets" in app.error[0].value
+    assert button(app, "Start tuning").disabled
 
 
 def test_broken_validation_set_is_an_error_with_a_remedy(workspace: Workspace) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from fvm_core.errors import FVMError
 from fvm_core.models.spec import ARCHITECTURES, NORMALISATIONS
-from fvm_core.models.store import ModelRecord
+from fvm_core.models.store import ModelRecord, delete_model
 from fvm_core.workspace import Workspace
 from pages.ui.dataset_form import place
+from pages.ui.job_view import ERROR_KEY
+from pages.ui.text import plain
 from pages.ui.theme import ROLE_TITLES
 from pages.ui.tune_form import free_name
 
@@ -94,12 +97,36 @@ def models_table(models: Mapping[str, ModelRecord]) -> None:
     )
 
 
+def deletion(workspace: Workspace, models: Mapping[str, ModelRecord]) -> None:
+    """Draw the choice of a model to delete and the button that asks, then deletes."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if st.session_state.get("delete_model") not in models:
+            st.session_state["delete_model"] = None
+        name = st.selectbox("Delete a model", list(models), placeholder="Choose one", key="delete_model")
+        if name is None:
+            return
+        with st.popover(":material/delete:", key=f"delete_model_{name}", help="Delete this model"):
+            st.markdown(f"Deletes the weights, snapshots and curves of **{plain(name)}**. Scores made with it stay.")
+            st.button(
+                "Delete this model", type="primary", key=f"confirm_model_{name}", on_click=_delete,
+                args=(workspace, name),
+            )  # fmt: skip
+
+
+def _delete(workspace: Workspace, name: str) -> None:
+    try:
+        delete_model(workspace, name)
+    except FVMError as error:
+        st.session_state[ERROR_KEY] = str(error)
+
+
 def architecture(record: ModelRecord) -> str:
     """Return the architecture with its width where that matters.
 
-    >>> from fvm_core.models.spec import ModelSpec
-    >>> architecture(ModelRecord("m", "base", ModelSpec("cifar_resnet18", 10, width=16)))
-    'cifar_resnet18, width 16'
+        >>> from fvm_core.errors import FVMError
+    from fvm_core.models.spec import ModelSpec
+        >>> architecture(ModelRecord("m", "base", ModelSpec("cifar_resnet18", 10, width=16)))
+        'cifar_resnet18, width 16'
     """
     spec = record.spec
     return f"{spec.arch}, width {spec.width}" if spec.arch.startswith("cifar_") else spec.arch

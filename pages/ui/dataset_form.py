@@ -61,9 +61,13 @@ def suggest_name(spec: DatasetSpec, *, clean: bool) -> str:
 
     >>> suggest_name(DatasetSpec("cifar10n", path="/data", label="worse"), clean=False)
     'cifar10n-worse'
+    >>> suggest_name(DatasetSpec("digits", label="noisy", options={"split": "train"}), clean=False)
+    'digits-noisy-30'
     """
     if spec.kind == "digits":
-        return "digits" if spec.options.get("split") == "train" else "digits-validation"
+        parts = ["digits"] if spec.options.get("split") == "train" else ["digits-validation"]
+        parts += [spec.label] + ([f"{float(spec.options.get('rate', 0.3)):.0%}"] if spec.label == "noisy" else [])
+        return "-".join(parts).rstrip("%")
     if spec.kind in NOISE:
         return f"{spec.kind}-{'test' if spec.options.get('split') == 'test' else spec.label}"
     stem = Path(spec.path).stem

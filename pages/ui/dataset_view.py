@@ -101,7 +101,7 @@ def check_images(
         )  # fmt: skip
     if pressed:
         bar = st.progress(0.0, text="Decoding …")
-        cache.fill(lambda done, total: _report(bar, done, total))
+        cache.fill(lambda done, total: _report(bar, done, total), retry=True)
         bar.empty()
         if not cache.set_aside:
             st.success(f"All {len(dataset):,} images can be read.", icon=":material/check:")

@@ -15,7 +15,6 @@ from pages.ui.text import plain
 Pairs = list[tuple[str, str]]
 
 AT_ONCE = 200_000
-KEPT_PAIRS = 100_000
 
 
 def known_overlap(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> Pairs | None:
@@ -24,7 +23,8 @@ def known_overlap(workspace: Workspace, train: LabeledImages, validation: Labele
     if not path.exists():
         return None
     try:
-        return [(str(first), str(second)) for first, second in read_json(path, what="overlap")["pairs"]]
+        kept = read_json(path, what="overlap")
+        return [(str(first), str(second)) for first, second in kept["pairs"]] if kept["complete"] else None
     except (DataError, KeyError, TypeError, ValueError):
         return None
 
@@ -48,7 +48,7 @@ def find_overlap(workspace: Workspace, train: LabeledImages, validation: Labeled
         bar.empty()
     path = workspace.cache / "overlap" / f"{train.fingerprint[:24]}-{validation.fingerprint[:24]}.json"
     try:
-        write_json(path, {"pairs": [list(pair) for pair in found.pairs[:KEPT_PAIRS]]})
+        write_json(path, {"pairs": [list(pair) for pair in found.pairs], "complete": True})
     except StorageError:
         st.caption("The disk is full: the result of this check was not kept.")
     return list(found.pairs)
@@ -63,7 +63,10 @@ def warn_of_overlap(workspace: Workspace, train: LabeledImages, validation: Labe
     if pairs is None:
         size = len(train) + len(validation)
         if size > AT_ONCE and not st.button(f"Look for overlap among {size:,} images", key="check_overlap"):
-            st.caption("Images that are in both sets would make the scores look better than they are.")
+            st.warning(
+                "Not checked: whether the two sets share images. That would make the scores look better than they are.",
+                icon=":material/help:",
+            )
             return None
         pairs = find_overlap(workspace, train, validation)
     if pairs:
@@ -75,6 +78,20 @@ def warn_of_overlap(workspace: Workspace, train: LabeledImages, validation: Labe
             icon=":material/warning:",
         )
     return pairs
+
+
+def cleared(workspace: Workspace, train: LabeledImages, validation: LabeledImages) -> bool:
+    """Check as `warn_of_overlap` does and return whether a tuning may start.
+
+    It may if the sets share no image, or when the person ticks that it is known that they do, or were not compared.
+    """
+    pairs = warn_of_overlap(workspace, train, validation)
+    if pairs is not None and not pairs:
+        return True
+    pair = f"{train.fingerprint[:12]}_{validation.fingerprint[:12]}"
+    if pairs is None:
+        return st.checkbox("Start without this check", key=f"overlap_unchecked_{pair}")
+    return st.checkbox("Start all the same: I know that the scores may look too good", key=f"overlap_known_{pair}")
 
 
 def pairs_table(pairs: Pairs) -> None:

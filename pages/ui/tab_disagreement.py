@@ -9,13 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from fvm_core.data.dataset import UNKNOWN
-from fvm_core.errors import DataError, FVMError
+from fvm_core.data.registry import read_spec
+from fvm_core.errors import FVMError
 from fvm_core.workspace import current_workspace
 from pages.ui import chart
 from pages.ui.cards import card, grid
 from pages.ui.comparison import percentiles, shared_samples, values
 from pages.ui.figures import LineStyle
-from pages.ui.open_data import open_cached
+from pages.ui.open_data import open_scored
 from pages.ui.score_sets import ScoreFile, line_styles
 from pages.ui.text import message
 from pages.ui.thumbnails import thumbnail
@@ -122,9 +123,8 @@ def _table(
 def _images(table: pd.DataFrame, one: ScoreFile, two: ScoreFile, styles: Mapping[str, LineStyle]) -> None:
     """Draw the samples as cards with thumbnails, or as a table when the dataset cannot be opened."""
     try:
-        dataset = open_cached(current_workspace(), one.dataset)
-        if dataset.fingerprint != one.fingerprint:
-            raise DataError(f"dataset `{one.dataset}` has changed since it was scored. Score it again.")
+        spec = read_spec(current_workspace(), one.dataset)
+        dataset = open_scored(spec, name=one.dataset, fingerprint=one.fingerprint)
     except FVMError as error:
         st.warning(f"The images cannot be shown: {message(error)}", icon=":material/hide_image:")
         st.dataframe(table.drop(columns="row"), hide_index=True, alt="Samples on which the methods disagree")

@@ -7,10 +7,10 @@ import io
 
 import numpy as np
 import streamlit as st
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fvm_core.data.dataset import LabeledImages
-from fvm_core.data.images import thumbnail_png
+from fvm_core.data.images import FORMATS, MAX_BYTES, thumbnail_png
 from fvm_core.errors import FVMError
 
 SIDE = 240
@@ -35,8 +35,10 @@ def _thumbnail(_dataset: LabeledImages, fingerprint: str, index: int) -> tuple[s
 def _longer_side(image: bytes | np.ndarray) -> int:
     if isinstance(image, np.ndarray):
         return max(image.shape[:2])
+    if len(image) > MAX_BYTES:
+        return SIDE
     try:
-        with Image.open(io.BytesIO(image)) as header:
+        with Image.open(io.BytesIO(image), formats=FORMATS) as header:
             return max(header.size)
-    except (UnidentifiedImageError, Image.DecompressionBombError):
+    except Exception:  # a hostile header makes Pillow raise nearly anything; the decoder then names what is wrong
         return SIDE

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import streamlit as st
 
+from fvm_core.errors import SettingsError
 from fvm_core.files import slug
+from fvm_core.jobs.names import promised_names
 from fvm_core.tuning.settings import PRECISIONS, TuneSettings
-from pages.ui.text import plain
+from fvm_core.workspace import Workspace
 
 DEFAULTS = TuneSettings()
 SOLVERS = {"sam": "FVM · SAM", "sgd": "VM · SGD"}
@@ -64,12 +66,12 @@ def settings_form(solver: str, *, hundred_classes: bool = False) -> dict[str, An
     values["lr"] = number(
         c, "Learning rate", "lr", help="Falls to 0 along a cosine. Paper: 0.01.", minimum=0.0, step=0.001, format="%.4f"
     )
-    if solver == "sam":
-        rho = 0.1 if hundred_classes else DEFAULTS.rho
-        values["rho"] = number(
-            d, "Radius rho", "rho", value=rho, minimum=0.0, step=0.01, format="%.3f",
-            help="How far SAM looks around the weights. Paper: 0.05 for CIFAR-10N, 0.1 for CIFAR-100N.",
-        )  # fmt: skip
+    values["rho"] = number(
+        d, "Radius", "rho", value=0.1 if hundred_classes else DEFAULTS.rho, minimum=0.0, step=0.01, format="%.3f",
+        help="rho: how far SAM looks around the weights, and for both solvers the distance at which the sharpness is "
+        "measured. Tune VM and FVM with the same radius to compare their curves. Paper: 0.05 for CIFAR-10N, 0.1 for "
+        "CIFAR-100N.",
+    )  # fmt: skip
     a, b, c, d = st.columns(4)
     values["momentum"] = number(a, "Momentum", "momentum", help="Paper: 0.9.", minimum=0.0, step=0.05)
     values["weight_decay"] = number(
@@ -110,11 +112,33 @@ def settings_form(solver: str, *, hundred_classes: bool = False) -> dict[str, An
     return values
 
 
+def taken_names(workspace: Workspace, models: Collection[str]) -> dict[str, str]:
+    """Return the names that no new model may have, each with who has it: `models`, and what unfinished jobs make."""
+    promised = {
+        name: f'the unfinished job "{title}" is to make a model `{name}`'
+        for name, title in promised_names(workspace).items()
+    }
+    return promised | {name: f"a model `{name}` exists already" for name in models}
+
+
+def checked_name(name: str, taken: Mapping[str, str]) -> str:
+    """Return the slug of `name`.
+
+    Raises:
+        DataError: it has no letter or digit.
+        SettingsError: it is one of `taken`.
+    """
+    chosen = slug(name)
+    if chosen in taken:
+        raise SettingsError(f"`name` must be new: {taken[chosen]}. Choose another name.")
+    return chosen
+
+
 def choose_name(model: str, solver: str, taken: Collection[str]) -> str:
     """Draw the field for the new model's name; it starts at MODEL-fvm or MODEL-vm, made unique."""
     root = model.removesuffix("-base").removesuffix("-fvm").removesuffix("-vm")
     wanted = free_name(f"{root}-{'fvm' if solver == 'sam' else 'vm'}", taken)
     return st.text_input(
         "Name of the tuned model", value=wanted, key=f"tune_name_{model}_{solver}_{len(taken)}", max_chars=64,
-        help=f"Letters, digits, - and _. {plain(len(taken))} models are in the workspace.",
+        help="Letters, digits, - and _. It must be new: no model and no unfinished job may have it.",
     )  # fmt: skip

@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import streamlit as st
+
 from fvm_core.errors import DataError
 from fvm_core.files import atomic_write
 from fvm_core.workspace import Workspace
@@ -25,13 +27,25 @@ def keep_upload(workspace: Workspace, upload: Any) -> Path:
     if suffix not in SUFFIXES:
         raise DataError(f"`upload` must be one of {', '.join(SUFFIXES)}, got {suffix or 'a file without suffix'!r}.")
     view = memoryview(upload.getbuffer())
-    digest = hashlib.sha256(view).hexdigest()
+    digest = _digest(upload, view)
     path = workspace.uploads / f"{digest[:32]}{suffix}"
     if not path.exists() or path.stat().st_size != len(view):
         with atomic_write(path) as file:
             for start in range(0, len(view), PIECE):
                 file.write(view[start : start + PIECE])
     return path
+
+
+def _digest(upload: Any, view: memoryview) -> str:
+    """Return the SHA-256 of an upload, taken once a session: a page reruns at every click, and files may be large."""
+    known: dict[str, str] = st.session_state.setdefault("upload_digests", {})
+    key = str(getattr(upload, "file_id", ""))
+    if key and key in known:
+        return known[key]
+    digest = hashlib.sha256(view).hexdigest()
+    if key:
+        known[key] = digest
+    return digest
 
 
 def keep_text(workspace: Workspace, text: str, *, prefix: str) -> Path:
