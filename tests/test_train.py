@@ -19,7 +19,7 @@ from fvm_core.models.checkpoint import load_model
 from fvm_core.models.store import read_record
 from fvm_core.tuning.precision import Precision, has_bf16, resolve_precision
 from fvm_core.tuning.settings import TRAIN_PRESETS, TrainSettings, TuneSettings
-from fvm_core.tuning.train import run
+from fvm_core.tuning.train import Training, run
 from fvm_core.workspace import Workspace
 
 SETTINGS = TrainSettings(epochs=2, batch_size=256, schedule="onecycle", checkpoint_epochs=(1, 2, 9), save_every=4)
@@ -190,6 +190,27 @@ def test_a_taken_name_is_refused_and_kept(digits: Workspace) -> None:
     with pytest.raises(SettingsError, match=r"`name` must be new: a model `base-one` exists already"):
         run(MemoryContext(), arguments(replace(SETTINGS, epochs=1, seed=1)), digits)
     assert same(before, weights(digits, "base-one"))
+
+
+def test_a_name_taken_while_the_job_worked_costs_no_work(digits: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = arguments(replace(SETTINGS, epochs=1))
+    final = Training.final_metrics
+
+    def slow(training: Training) -> dict[str, float]:
+        monkeypatch.setattr(Training, "final_metrics", final)
+        run(MemoryContext(), arguments(replace(SETTINGS, epochs=1, seed=1)), digits)
+        return final(training)
+
+    monkeypatch.setattr(Training, "final_metrics", slow)
+    context = MemoryContext()
+    result = run(context, wanted, digits)
+    assert result["model"] == "base-one-2"
+    assert "`base-one` was taken while the job worked: the model is kept as `base-one-2`" in result["notes"][-1]
+    assert load_model(digits, "base-one-2")[1].name == "base-one-2"
+    assert read_record(digits, "base-one").settings["seed"] == 1
+    again = run(context, wanted, digits)
+    assert (again["model"], again["notes"]) == ("base-one-2", result["notes"][-1:])
+    assert sorted(path.name for path in digits.models.iterdir()) == ["base-one", "base-one-2"]
 
 
 def test_defaults_are_the_paper_s() -> None:

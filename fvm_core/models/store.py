@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fvm_core.errors import CheckpointError, DataError
+from fvm_core.errors import CheckpointError, DataError, StorageError
 from fvm_core.files import read_json, slug, write_json
 from fvm_core.models.spec import ModelSpec
 from fvm_core.workspace import Workspace
@@ -102,12 +105,36 @@ def record_to_file(path: Path, record: ModelRecord) -> None:
 def list_models(ws: Workspace) -> dict[str, ModelRecord]:
     """Return every readable model by name, in the order of creation. A damaged record is left out, not raised."""
     records = []
-    for path in ws.models.glob("*/model.json"):
+    for path in ws.models.glob("[!.]*/model.json"):
         try:
             records.append(ModelRecord.from_json(read_json(path, what="the model's record")))
         except (CheckpointError, DataError, TypeError):
             continue
     return {record.name: record for record in sorted(records, key=lambda record: (record.created, record.name))}
+
+
+def delete_model(ws: Workspace, name: str) -> None:
+    """Remove models/NAME with all its weights; scores made with it, and models tuned from it, stay.
+
+    The folder is first renamed to a hidden one, so that no reader ever sees half a model.
+
+    Raises:
+        CheckpointError: there is no model of that name, or an active job reads or makes it.
+        StorageError: the folder cannot be renamed.
+    """
+    from fvm_core.jobs.names import used_names
+
+    folder = model_folder(ws, name)
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no model named {name!r} to delete. Reload the page.")
+    if (title := used_names(ws).get(name)) is not None:
+        raise CheckpointError(f'model {name!r} is in use by the job "{title}". Stop that job or wait for its end.')
+    hidden = folder.with_name(f".deleted-{name}-{secrets.token_hex(4)}")
+    try:
+        os.rename(folder, hidden)
+    except OSError as error:
+        raise StorageError(f"model {name!r} could not be deleted ({error.strerror or error}).") from error
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _finite(value: Any) -> Any:

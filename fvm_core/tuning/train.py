@@ -49,7 +49,7 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     settings: TrainSettings = TrainSettings.from_json(dict(args["settings"]))
     output = Output.claim(context, workspace, args["name"])
     if (finished := output.published()) is not None:
-        return {"model": finished.name, "metrics": dict(finished.metrics), "notes": []}
+        return {"model": finished.name, "metrics": dict(finished.metrics), "notes": output.renamed(finished)}
     dataset = open_named(workspace, args["dataset"])
     spec = ModelSpec.from_json(args["model"])
     spec = replace(spec, class_names=spec.class_names or dataset.class_names)
@@ -86,8 +86,8 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
         job=output.job,
         created=now(),
     )
-    output.publish(model, record)
-    return {"model": output.name, "metrics": metrics, "notes": notes}
+    record = output.publish(model, record)
+    return {"model": record.name, "metrics": metrics, "notes": [*notes, *output.renamed(record)]}
 
 
 @dataclass(frozen=True)

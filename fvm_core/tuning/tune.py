@@ -44,7 +44,7 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     settings: TuneSettings = TuneSettings.from_json(dict(args["settings"]))
     output = Output.claim(context, workspace, args["name"])
     if (finished := output.published()) is not None:
-        return {"model": finished.name, "metrics": dict(finished.metrics), "notes": []}
+        return {"model": finished.name, "metrics": dict(finished.metrics), "notes": output.renamed(finished)}
     precision = resolve_precision(settings.precision, pick_device())
     base, parent = load_model(workspace, args["model"], allow_custom=bool(args.get("allow_custom")))
     names, classes = parent.spec.class_names, parent.spec.num_classes
@@ -79,8 +79,9 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
         job=output.job,
         created=now(),
     )
-    output.publish(model, record)
-    return {"model": output.name, "metrics": metrics, "notes": [precision.note] if precision.note else []}
+    record = output.publish(model, record)
+    notes = [*([precision.note] if precision.note else []), *output.renamed(record)]
+    return {"model": record.name, "metrics": metrics, "notes": notes}
 
 
 def snapshot_steps(settings: TuneSettings) -> list[int]:
