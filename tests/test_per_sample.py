@@ -345,6 +345,26 @@ def test_resnet_equals_vmap_for_every_parameter() -> None:
     assert_equal_to_vmap(model, torch.randn(6, 3, 16, 16))
 
 
+def test_layers_of_a_million_parameters_keep_their_digits() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(4, 384, 1), nn.ReLU(), nn.Conv2d(384, 385, 3, padding=1), nn.ReLU(), *head(385 * 4)
+    ).eval()
+    x, y = torch.randn(2, 4, 2, 2), torch.tensor([1, 3])
+    weights = random_weights(model)
+    found = squared_scores(model, x, y, weights)
+    expected = by_vmap(model.double(), x.double(), y, {name: value.double() for name, value in weights.items()})
+    torch.testing.assert_close(found, sum(expected.values()), rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_torchvision_models_equal_vmap_without_fallback(name: str) -> None:
+    from torchvision.models import get_model
+
+    torch.manual_seed(0)
+    assert_equal_to_vmap(get_model(name, num_classes=CLASSES).eval(), torch.randn(3, 3, 32, 32))
+
+
 def test_small_budget_and_batch_of_one_change_nothing() -> None:
     torch.manual_seed(0)
     model = jitter(CifarResNet((1, 1), num_classes=CLASSES, width=4))

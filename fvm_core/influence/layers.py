@@ -19,6 +19,20 @@ Calls = list[tuple[Tensor, Tensor]]
 DEFAULT_BUDGET = 32 * 2**20
 """Bytes that one layer's temporary per-sample tensors may take."""
 
+BLOCK = 4096
+
+
+def contract(squares: Tensor, weight: Tensor) -> Tensor:
+    """Return (b,) sum over p of squares (b, p) * weight (p,), block by block: one long fp32 dot loses digits."""
+    b, p = squares.shape
+    if p <= BLOCK:
+        return squares @ weight
+    whole = p - p % BLOCK
+    blocks = squares[:, :whole].view(b, -1, BLOCK).transpose(0, 1)
+    parts = torch.bmm(blocks, weight[:whole].view(-1, BLOCK, 1)).squeeze(2)
+    rest = (squares[:, whole:] @ weight[whole:]).double()
+    return (parts.double().sum(0) + rest).to(squares.dtype)
+
 
 class Rule:
     """How one kind of layer yields per-sample gradients. Subclasses fill in `grads` and `floats`."""
@@ -56,7 +70,7 @@ class Rule:
         out = {name: calls[0][0].new_zeros(calls[0][0].shape[0]) for name in weights}
         for piece, grads in self.pieces(module, calls, budget):
             for name, weight in weights.items():
-                out[name][piece] = grads[name].square_() @ weight.reshape(-1)
+                out[name][piece] = contract(grads[name].square_(), weight.reshape(-1))
         return out
 
     def weighted_many(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fvm_core.influence.layers import Calls, Rule
+from fvm_core.influence.layers import Calls, Rule, contract
 
 MANY_POSITIONS = 64
 
@@ -92,7 +92,7 @@ class ConvRule(Rule):
             if module.bias is not None:
                 grads["bias"] = pulls.sum(3).view(b * m, -1)
             for name, weight in weights.items():
-                for index, found in enumerate((grads[name].square_() @ weight.reshape(-1)).view(b, m).unbind(1)):
+                for index, found in enumerate(contract(grads[name].square_(), weight.reshape(-1)).view(b, m).unbind(1)):
                     out[index][name][rows] = found
         return out
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from fvm_core.errors import DataError, SettingsError
 from fvm_core.influence.capture import Capture, evaluating
 from fvm_core.influence.fallback import fallback_gradients
-from fvm_core.influence.layers import DEFAULT_BUDGET, Calls
+from fvm_core.influence.layers import DEFAULT_BUDGET, Calls, contract
 from fvm_core.influence.plan import Plan, make_plan
 
 HELD_BYTES = 256 * 2**20
@@ -78,7 +78,7 @@ class SquaredGradients:
             for found, pull in zip(out, pulls, strict=True):
                 for rows, grads in self._others(x, pull, tuple(weights)):
                     for name, value in grads.items():
-                        found[name][rows] = value.square() @ weights[name].reshape(-1)
+                        found[name][rows] = contract(value.square(), weights[name].reshape(-1))
         return out, logits.detach()
 
     def sums(self, x: Tensor, y: Tensor, totals: dict[str, Tensor]) -> None:
