@@ -2,6 +2,7 @@ import io
 import os
 import pickle
 import random
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -116,6 +117,25 @@ def test_shared_and_deep_containers_take_no_exponential_work(monkeypatch: pytest
     monkeypatch.setattr(safe_pickle, "MAX_INSTRUCTIONS", 100)
     with pytest.raises(DataError, match="at most 100 pickle instructions"):
         read_pickle(b"\x80\x02" + b"}" * 200 + b".", what="file")
+
+
+def test_a_word_copied_many_times_is_refused_before_the_memory_is_taken() -> None:
+    word = b"X" + (4_000).to_bytes(4, "little") + b"a" * 4_000
+    call = b"c_codecs\nencode\nq\x00" + word + b"q\x01" + b"X\x06\x00\x00\x00latin1q\x02" + b"]"
+    encoded = b"\x80\x02" + call + b"h\x00h\x01h\x02\x86Ra" * 3_000 + b"."
+    assert len(encoded) < 50_000
+    dtype = b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85Rq\x03"
+    make = b"cnumpy.core.multiarray\n_reconstruct\nq\x00cnumpy\nndarray\nNN\x87q\x04"
+    state = b"(K\x01M\xa0\x0f\x85h\x03Nh\x01tq\x05"
+    arrays = b"\x80\x02" + word + b"q\x01" + dtype + make + state + b"]" + b"h\x00h\x04Rh\x05ba" * 3_000 + b"."
+    for code in (encoded, arrays):
+        tracemalloc.start()
+        with pytest.raises(DataError, match=r"`file` must unpack to at most [\d,]+ bytes, but makes more copies"):
+            read_pickle(code, what="file")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 4 * 2**20
+    assert len(read_pickle(encoded.replace(b"h\x00h\x01h\x02\x86Ra" * 2_990, b""), what="file")) == 10
 
 
 def archive(data: bytes, *, name: str = "x/data.pkl", compression: int = zipfile.ZIP_STORED) -> bytes:

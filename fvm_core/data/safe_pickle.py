@@ -3,7 +3,7 @@
 CIFAR's batches and CIFAR-10N's label file are published as pickles, and a pickle is a program. Here its instructions
 are taken one by one (`pickletools.genops` only names them) by a small machine that knows containers, numbers, words
 and the three calls of which a NumPy array is made. It imports nothing, calls nothing the file names, and takes no
-memory beyond a small multiple of the file.
+memory beyond a small multiple of the file: every copy of bytes is charged to a budget.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _re
 NDARRAY, DTYPE, ENCODE = "numpy ndarray", "numpy dtype", "_codecs encode"
 ALLOWED = RECONSTRUCT | {NDARRAY, DTYPE, ENCODE}
 MAX_INSTRUCTIONS = 3_000_000
+COPIES, SPARE_BYTES = 4, 2**20
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 _VALUES = {
@@ -41,6 +42,21 @@ class _Dtype:
         self.code, self.order = code, "="
 
 
+class _Budget:
+    """Bytes that may still be copied; a few kilobytes can name one string a million times."""
+
+    def __init__(self, size: int) -> None:
+        self.limit = self.left = COPIES * size + SPARE_BYTES
+
+    def charge(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise DataError(
+                f"must unpack to at most {self.limit:,} bytes, but makes more copies of its words than that. Do not "
+                "trust this file; get it from its authors."
+            )
+
+
 class _Array:
     def __init__(self) -> None:
         self.value: np.ndarray | None = None
@@ -56,12 +72,13 @@ def read_pickle(data: bytes, *, what: str) -> Any:
         DataError: truncated or damaged, or it names anything but NumPy's array reconstruction.
     """
     stream = io.BytesIO(data)
+    budget = _Budget(len(data))
     try:
-        value = _run(stream)
+        value = _run(stream, budget)
         if value == TORCH_MAGIC:
-            _run(stream)
-            _run(stream)
-            value = _run(stream)
+            _run(stream, budget)
+            _run(stream, budget)
+            value = _run(stream, budget)
         return _resolve(value, 0, {})
     except DataError as error:
         raise DataError(f"`{what}` {error}") from None
@@ -71,7 +88,7 @@ def read_pickle(data: bytes, *, what: str) -> Any:
         ) from error
 
 
-def _run(stream: io.BytesIO) -> Any:
+def _run(stream: io.BytesIO, budget: _Budget) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     argument: Any
@@ -94,11 +111,11 @@ def _run(stream: io.BytesIO) -> Any:
         elif name == "STOP":
             return stack.pop()
         elif name not in ("PROTO", "FRAME"):
-            _build(name, argument, stack)
+            _build(name, argument, stack, budget)
     raise ValueError("no STOP")
 
 
-def _build(name: str, argument: Any, stack: list[Any]) -> None:
+def _build(name: str, argument: Any, stack: list[Any], budget: _Budget) -> None:
     if name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
         stack.append({} if name == "EMPTY_DICT" else [] if name == "EMPTY_LIST" else ())
     elif name in ("TUPLE", "LIST", "DICT"):
@@ -120,10 +137,10 @@ def _build(name: str, argument: Any, stack: list[Any]) -> None:
         stack.append(_name(f"{module} {attribute}"))
     elif name == "REDUCE":
         arguments, function = stack.pop(), stack.pop()
-        stack.append(_call(function, arguments))
+        stack.append(_call(function, arguments, budget))
     elif name == "BUILD":
         state = stack.pop()
-        _set_state(stack[-1], state)
+        _set_state(stack[-1], state, budget)
     else:
         raise DataError(
             f"must hold only arrays, lists and words, but has the pickle instruction {name}. Do not use it."
@@ -139,18 +156,19 @@ def _name(name: str) -> _Name:
     return _Name(name)
 
 
-def _call(function: Any, arguments: Any) -> Any:
+def _call(function: Any, arguments: Any, budget: _Budget) -> Any:
     if isinstance(function, _Name) and isinstance(arguments, tuple):
         if function in RECONSTRUCT and len(arguments) == 3 and arguments[0] == NDARRAY:
             return _Array()
         if function == DTYPE and arguments and isinstance(arguments[0], str):
             return _Dtype(arguments[0])
         if function == ENCODE and len(arguments) == 2 and arguments[1] == "latin1":
-            return _expect(arguments[0], str).encode("latin-1")
+            budget.charge(len(_expect(arguments[0], str)))
+            return arguments[0].encode("latin-1")
     raise DataError("must hold only NumPy arrays, but asks for another call. Nothing was run. Do not trust this file.")
 
 
-def _set_state(target: Any, state: Any) -> None:
+def _set_state(target: Any, state: Any, budget: _Budget) -> None:
     if isinstance(target, _Dtype):
         _, order, *fields = _expect(state, tuple)
         if any(field is not None for field in fields[:3]) or order not in ("<", ">", "|", "="):
@@ -158,14 +176,16 @@ def _set_state(target: Any, state: Any) -> None:
         target.order = order
     elif isinstance(target, _Array):
         _, shape, dtype, fortran, content = _expect(state, tuple)
-        target.value = _array(_expect(shape, tuple), _expect(dtype, _Dtype), bool(fortran), content)
+        target.value = _array(_expect(shape, tuple), _expect(dtype, _Dtype), bool(fortran), content, budget)
     else:
         raise DataError("must hold only NumPy arrays, but sets the state of something else. Do not trust this file.")
 
 
-def _array(shape: tuple[Any, ...], kind: _Dtype, fortran: bool, content: Any) -> np.ndarray:
+def _array(shape: tuple[Any, ...], kind: _Dtype, fortran: bool, content: Any, budget: _Budget) -> np.ndarray:
     if not (kind.code[:1] in "biuf" and kind.code[1:] in ("1", "2", "4", "8")):
         raise DataError(f"must hold numeric arrays, got the type {kind.code[:20]!r}. Save numbers only.")
+    if isinstance(content, str):
+        budget.charge(len(content))
     raw = content.encode("latin-1") if isinstance(content, str) else _expect(content, bytes)
     dtype = np.dtype(("" if kind.order in "|=" else kind.order) + kind.code)
     sound = len(shape) <= 8 and all(isinstance(side, int) and 0 <= side <= len(raw) for side in shape)
