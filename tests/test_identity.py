@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fvm_core.data import identity
-from fvm_core.data.identity import file_identity
+from fvm_core.data.identity import file_identity, file_stamp
 from fvm_core.errors import DataError
 
 
@@ -20,16 +20,26 @@ def test_small_files_are_known_by_their_bytes(tmp_path: Path) -> None:
     assert file_identity(one) != file_identity(two)
 
 
-def test_large_files_are_known_by_pieces_size_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_are_known_by_pieces_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "WHOLE_BYTES", 100)
     monkeypatch.setattr(identity, "PIECE_BYTES", 10)
     path = tmp_path / "large"
     path.write_bytes(bytes(10_000))
     os.utime(path, (1, 1))
-    first = file_identity(path)
+    first, stamp = file_identity(path), file_stamp(path)
     assert first.startswith("pieces:")
-    os.utime(path, (2, 2))
-    assert file_identity(path) != first
+    copy = tmp_path / "copy"
+    copy.write_bytes(bytes(10_000))
+    os.utime(copy, (2, 2))
+    assert file_identity(copy) == first
+    assert file_stamp(copy) != stamp
+    copy.write_bytes(bytes(10_001))
+    assert file_identity(copy) != first
+    copy.write_bytes(bytes(9_999) + b"1")
+    assert file_identity(copy) != first
+    whole = tmp_path / "whole"
+    whole.write_bytes(b"1")
+    assert file_stamp(whole) == file_identity(whole)
 
 
 def test_missing_files_are_named() -> None:

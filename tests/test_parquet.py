@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -9,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from data_samples import png, write_parquet
 
-from fvm_core.data import parquet
+from fvm_core.data import identity, parquet, tables
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.open import open_dataset
+from fvm_core.data.parquet import ParquetSource
 from fvm_core.errors import DataError
 
 
@@ -162,3 +164,36 @@ def test_cifar10n_noise_rates_are_the_published_ones(cifar10n: Path, label: str,
     assert len(dataset) == 50_000
     assert dataset.class_names[:3] == ("airplane", "automobile", "bird")
     assert dataset.mislabeled().mean() == pytest.approx(share)
+
+
+def test_a_row_bomb_is_refused_by_its_footer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.parquet"
+    rows = 200_000
+    images = pa.array([b"x"], pa.binary()).take(pa.array(np.zeros(rows, np.int32)))
+    pq.write_table(pa.table({"image": images, "label": np.arange(rows) % 2}), path)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(tables, "MAX_ROWS", 100_000)
+    for kind, image in (("parquet", "image"), ("manifest", "label")):
+        with pytest.raises(DataError, match=r"must have at most 100,000 rows, but says it has 200,000"):
+            open_dataset(DatasetSpec(kind, str(path), image, "label"))
+    monkeypatch.setattr(tables, "MAX_ROWS", rows)
+    monkeypatch.setattr(tables, "MAX_COLUMNS_BYTES", 100)
+    with pytest.raises(DataError, match=r"columns \['label'\] of .* must unpack to at most"):
+        open_dataset(DatasetSpec("parquet", str(path), "image", "label"))
+
+
+def test_the_stamp_of_a_large_file_follows_its_time_and_the_identity_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "WHOLE_BYTES", 10)
+    monkeypatch.setattr(identity, "PIECE_BYTES", 10)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": [b"x", b"y"], "label": [0, 1]}), path)
+    found = []
+    for time in (1, 2):
+        os.utime(path, (time, time))
+        source = open_dataset(DatasetSpec("parquet", str(path), "image", "label")).source
+        assert isinstance(source, ParquetSource)
+        found.append((source.identity(), source.stamp()))
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvm_core.data.dataset import DatasetSpec, ImageSource, LabeledImages
-from fvm_core.data.identity import file_identity
+from fvm_core.data.identity import file_identity, file_stamp
 from fvm_core.data.ids import row_ids
 from fvm_core.data.label_file import read_label_file
 from fvm_core.data.parquet import open_parquet, parquet_columns
@@ -134,6 +134,10 @@ class BatchSource:
 
     def identity(self) -> str:
         parts = " ".join(file_identity(path) for path in self.files)
+        return f"cifar:{hashlib.sha256(parts.encode()).hexdigest()}"
+
+    def stamp(self) -> str:
+        parts = " ".join(file_stamp(path) for path in self.files)
         return f"cifar:{hashlib.sha256(parts.encode()).hexdigest()}"
 
     def __getstate__(self) -> dict[str, Any]:

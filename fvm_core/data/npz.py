@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
-from fvm_core.data.identity import file_identity
+from fvm_core.data.identity import file_identity, file_stamp
 from fvm_core.data.ids import row_ids
 from fvm_core.data.labels import encode_labels, parse_class_names
 from fvm_core.errors import DataError
@@ -132,6 +132,10 @@ class NpzSource:
 
     def identity(self) -> str:
         parts = f"{file_identity(self.path)} {self.name} {self.layout}"
+        return f"npz:{hashlib.sha256(parts.encode()).hexdigest()}"
+
+    def stamp(self) -> str:
+        parts = f"{file_stamp(self.path)} {self.name} {self.layout}"
         return f"npz:{hashlib.sha256(parts.encode()).hexdigest()}"
 
     def __getstate__(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
-from fvm_core.data.identity import file_identity
+from fvm_core.data.identity import file_identity, file_stamp
 from fvm_core.data.ids import row_ids
 from fvm_core.data.labels import encode_labels, parse_class_names
+from fvm_core.data.tables import check_size
 from fvm_core.errors import DataError
 
 MAX_GROUP_BYTES = 4 * 2**30
@@ -145,7 +146,13 @@ class ParquetSource:
         return data
 
     def identity(self) -> str:
-        parts = [self.column, *(file_identity(path) for path in self.paths)]
+        return self._known_by(file_identity)
+
+    def stamp(self) -> str:
+        return self._known_by(file_stamp)
+
+    def _known_by(self, name: Callable[[Path], str]) -> str:
+        parts = [self.column, *(name(path) for path in self.paths)]
         return f"parquet:{hashlib.sha256(' '.join(parts).encode()).hexdigest()}"
 
     def _load(self, number: int) -> pa.Array:
@@ -192,6 +199,7 @@ def _read_columns(path: Path, columns: list[str]) -> pa.Table:
     missing = [name for name in columns if name not in file.schema_arrow.names]
     if missing:
         raise DataError(f"`{path}` has no column `{missing[0]}`; it has {file.schema_arrow.names}. Choose one of them.")
+    check_size(file, columns, path)
     try:
         return file.read(columns=columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:

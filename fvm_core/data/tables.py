@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,30 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from fvm_core.errors import DataError
+
+MAX_ROWS = 50_000_000
+MAX_COLUMNS_BYTES = 4 * 2**30
+
+
+def check_size(file: pq.ParquetFile, columns: Sequence[str], path: Path | str) -> None:
+    """Look at the footer alone: run-length coding can name a billion rows in a few hundred bytes.
+
+    Raises:
+        DataError: more than MAX_ROWS rows, or `columns` (top-level names) take more than MAX_COLUMNS_BYTES unpacked.
+    """
+    footer = file.metadata
+    if footer.num_rows > MAX_ROWS:
+        raise DataError(
+            f"`{path}` must have at most {MAX_ROWS:,} rows, but says it has {footer.num_rows:,}. Split the file."
+        )
+    groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
+    chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
+    size = sum(part.total_uncompressed_size for part in chunks if part.path_in_schema.split(".")[0] in columns)
+    if size > MAX_COLUMNS_BYTES:
+        raise DataError(
+            f"the columns {list(columns)} of `{path}` must unpack to at most {MAX_COLUMNS_BYTES / 2**30:.1f} GiB, but "
+            f"take {size / 2**30:,.1f} GiB. Choose other columns or split the file."
+        )
 
 
 def table_columns(path: Path | str) -> tuple[str, ...]:
@@ -28,6 +53,8 @@ def read_table(path: Path | str, columns: list[str], *, text: list[str]) -> pa.T
     path = Path(path)
     try:
         if path.suffix.lower() == ".parquet":
+            with pq.ParquetFile(path) as file:
+                check_size(file, columns, path)
             return pq.read_table(path, columns=columns, use_threads=False)
         convert = csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(text, pa.string()))
         return csv.read_csv(path, parse_options=_parse(path), convert_options=convert)
