@@ -15,8 +15,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from fvm_core.cli import foreground
 from fvm_core.cli.arguments import parse_set
 from fvm_core.cli.main import main
+from fvm_core.data.registry import open_named
 from fvm_core.errors import SettingsError
-from fvm_core.tuning.settings import TuneSettings
+from fvm_core.models.spec import BUILDS, ModelSpec
+from fvm_core.review.decision import Entry
+from fvm_core.review.log import DecisionLog
+from fvm_core.review.session import open_session
+from fvm_core.tuning.settings import TRAIN_PRESETS, TuneSettings
 from fvm_core.workspace import Workspace
 
 
@@ -30,10 +35,24 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]
         calls.append((kind, work))
         return 0
 
-    for command in ("train", "tune", "score", "model", "mainjob", "demo"):
+    for command in ("train", "tune", "score", "model", "mainjob", "demo", "snapshots"):
         monkeypatch.setattr(f"fvm_core.cli.{command}.run_and_print", note)
     assert foreground.run_and_print is not note
     return calls
+
+
+def test_paths_among_the_options_become_absolute(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "images").mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        (tmp_path / "here" / "images" / name).write_bytes(png())
+    (tmp_path / "here" / "table.csv").write_text("path,label\na.png,0\nb.png,1\n")
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["dataset", "add", "m", "manifest", "table.csv", "--option", "root=images"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert read_spec(workspace, "m").options == {"root": str(tmp_path / "here" / "images")}
+    assert open_named(workspace, "m").read(1) == png()
 
 
 def test_dataset_add_lists_and_remove(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +81,79 @@ def test_train_defaults_are_the_papers(workspace: Workspace, started: list[tuple
     wanted = {"epochs": 100, "batch_size": 128, "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "step"}
     assert {key: settings[key] for key in wanted} == wanted and list(settings["drop_epochs"]) == [50]
     assert (model["arch"], model["width"]) == ("cifar_resnet34", 64)
+
+
+def test_train_builds_what_the_preset_says(workspace: Workspace, started: list[tuple[str, dict[str, Any]]]) -> None:
+    main(["dataset", "add", "d", "digits", "--label", "noisy"])
+    for preset, build in BUILDS.items():
+        main(["train", "--dataset", "d", "--name", "b", "--preset", preset])
+        assert ModelSpec.from_json(started[-1][1]["model"]) == build.spec(10, tuple("0123456789"))
+    main(["train", "--dataset", "d", "--name", "b", "--preset", "digits", "--image-size", "16"])
+    assert started[-1][1]["model"]["image_size"] == 16 and set(BUILDS) == set(TRAIN_PRESETS)
+
+
+def test_mainjob_takes_a_prefix_for_models_and_runs(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fvm_core.data.registry.add_dataset", lambda *_: "")
+    monkeypatch.setattr("fvm_core.data.registry.open_named", lambda *_: small_dataset(n=20))
+    main(["mainjob", "--data", "x"])
+    main(["mainjob", "--data", "x", "--prefix", "Wide one", "--width", "16"])
+    assert [(work["prefix"], work["dataset"], work["model"]["width"]) for _, work in started] == [
+        ("cifar10n-worse", "cifar10n-worse", 8), ("wide-one", "cifar10n-worse", 16),
+    ]  # fmt: skip
+
+
+def test_snapshots_passes_sample_settings_and_custom_on(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]]
+) -> None:
+    main(["snapshots", "--model", "m", "--dataset", "d", "--validation", "v"])
+    main(
+        ["snapshots", "--model", "m", "--dataset", "d", "--validation", "v", "--sample", "50", "--run", "r",
+         "--set", "damping=0.1", "--allow-custom"]
+    )  # fmt: skip
+    common = {"model": "m", "dataset": "d", "validation": "v"}
+    assert started == [
+        ("snapshots", {**common, "sample": 2000, "run": "m", "settings": {}}),
+        ("snapshots", {**common, "sample": 50, "run": "r", "settings": {"damping": 0.1}, "allow_custom": True}),
+    ]
+
+
+def test_export_writes_the_labels_of_a_review(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["dataset", "add", "d", "digits", "--label", "noisy"])
+    dataset = open_named(workspace, "d")
+    log = DecisionLog(workspace.review_url)
+    session = open_session(log, name="First pass", reviewer="Ada", dataset="d", fingerprint=dataset.fingerprint)
+    label = int(dataset.labels[3] + 1) % 10
+    entry = Entry(
+        client="tab", seq=1, sample=str(dataset.ids[3]), action="pick", label=label, given=int(dataset.labels[3]),
+        suggested=None, run="", method="", score=None, score_provenance="",
+    )  # fmt: skip
+    log.append(session.id, [entry], reviewer="Ada")
+    log.close()
+    capsys.readouterr()
+    assert main(["export", "--dataset", "d", "--review", "First pass"]) == 0
+    files = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert files[0].name == "d-first-pass.csv"
+    for frame in (pd.read_csv(files[0]), pd.read_parquet(files[1])):
+        changed = frame[frame["label"] != frame["given_label"]]
+        assert len(frame) == len(dataset) and changed["id"].tolist() == [dataset.ids[3]]
+        assert changed["label"].tolist() == [label] and changed["reviewer"].tolist() == ["Ada"]
+    assert main(["export", "--dataset", "d", "--review", "Second"]) == 2
+    assert "`review` must be one of ['First pass'] of dataset 'd', got 'Second'" in capsys.readouterr().err
+
+
+def test_table_of_a_run_without_wrong_labels_has_nan(workspace: Workspace, tmp_path: Path) -> None:
+    for name, shift in (("clean", 0), ("noisy", 1)):
+        path = workspace.scores / name / "influence.parquet"
+        write_score_file(path, small_dataset(n=40), np.random.default_rng(0).random((40, 4)))
+        clean = pd.read_parquet(path)["label"].to_numpy().copy()
+        clean[:10] = (clean[:10] + shift) % 4
+        write_clean(path, clean)
+    assert main(["table", "--csv", str(tmp_path / "t.csv")]) == 0
+    table = pd.read_csv(tmp_path / "t.csv").set_index("run")
+    assert table.loc["clean", ["auc", "ap", "relabel_wrong"]].isna().all() and table.loc["clean", "wrong"] == 0
+    assert np.isfinite(table.loc["noisy", "auc"])
 
 
 def test_tune_defaults_are_the_papers(workspace: Workspace, started: list[tuple[str, dict[str, Any]]]) -> None:

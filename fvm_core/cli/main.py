@@ -45,7 +45,7 @@ def _parser(argv: list[str]) -> argparse.Namespace:
     known, rest = common.parse_known_args(argv)
     parser = argparse.ArgumentParser(
         prog="python -m fvm_core",
-        description="FVM Studio without the app: train, tune, score, review exports and jobs.",
+        description="FVM Studio without the app: train, tune, score, compare, export reviews, jobs.",
         parents=[common],
     )
     parser.add_argument("--version", action="version", version=f"FVM Studio {__version__}")

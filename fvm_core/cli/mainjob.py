@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--noise", choices=sorted(COLUMNS), default="worse")
     parser.add_argument("--preset", choices=("cpu", "paper"), default="cpu")
     parser.add_argument("--prefix", help="start of the names of the models and runs; default: cifar10n-NOISE")
-    parser.add_argument("--width", type=int, help="channels of the first stage; default 8 (cpu) or 64 (paper)")
+    parser.add_argument("--width", type=int, help="channels of the first stage; default: the preset's")
     parser.add_argument("--snapshot-sample", type=int, default=2000, help="training samples scored at each snapshot")
     add_set(parser, "TrainSettings, e.g. epochs=6")
     parser.set_defaults(handler=handle)
@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     from fvm_core.data.registry import add_dataset, open_named
-    from fvm_core.models.spec import NORMALISATIONS, ModelSpec
+    from fvm_core.models.spec import BUILDS
     from fvm_core.tuning.settings import TRAIN_PRESETS, TrainSettings
 
     folder = Path(args.data).resolve()
@@ -44,9 +44,8 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     add_dataset(workspace, noisy, training)
     add_dataset(workspace, "cifar10-test", validation)
     names = open_named(workspace, noisy).class_names
-    mean, std = NORMALISATIONS["cifar10"]
-    arch, width = ("cifar_resnet18", 8) if args.preset == "cpu" else ("cifar_resnet34", 64)
-    spec = ModelSpec(arch, 10, width=args.width or width, mean=mean, std=std, class_names=names)
+    build = BUILDS[args.preset]
+    spec = dataclasses.replace(build, width=args.width or build.width).spec(10, names)
     train = dataclasses.replace(TRAIN_PRESETS[args.preset], **tuples(parse_set(args.set, TrainSettings)))
     work = {
         "prefix": prefix, "dataset": noisy, "validation": "cifar10-test", "model": spec.to_json(),

@@ -27,25 +27,29 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that describe a model to be built."""
-    parser.add_argument("--arch", help="default: ResNet-34 for the paper's preset, else ResNet-18")
-    parser.add_argument("--width", type=int, help="channels of the first stage; default 64, cpu preset 8")
-    parser.add_argument("--image-size", type=int, default=32)
-    parser.add_argument("--normalisation", default="cifar10", choices=("cifar10", "imagenet", "half", "none"))
+    from fvm_core.models.spec import NORMALISATIONS
+
+    parser.add_argument("--arch", help=f"default: {_told('arch')}")
+    parser.add_argument("--width", type=int, help=f"channels of the first stage; default: {_told('width')}")
+    parser.add_argument("--image-size", type=int, help=f"side in pixels; default: {_told('image_size')}")
+    parser.add_argument("--normalisation", choices=sorted(NORMALISATIONS), help=f"default: {_told('normalisation')}")
+
+
+def _told(field: str) -> str:
+    from fvm_core.models.spec import BUILDS
+
+    return ", ".join(f"{getattr(build, field)} ({preset})" for preset, build in BUILDS.items())
 
 
 def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     from fvm_core.data.registry import open_named
-    from fvm_core.models.spec import NORMALISATIONS, ModelSpec
+    from fvm_core.models.spec import BUILDS
     from fvm_core.tuning.settings import TRAIN_PRESETS, TrainSettings
 
     dataset = open_named(workspace, args.dataset)
-    mean, std = NORMALISATIONS[args.normalisation]
-    cpu = args.preset != "paper"
-    spec = ModelSpec(
-        args.arch or ("cifar_resnet18" if cpu else "cifar_resnet34"), dataset.num_classes,
-        width=args.width or (8 if cpu else 64), image_size=args.image_size, mean=mean, std=std,
-        class_names=dataset.class_names,
-    )  # fmt: skip
+    given = {name: getattr(args, name) for name in ("arch", "width", "image_size", "normalisation")}
+    build = dataclasses.replace(BUILDS[args.preset], **{name: value for name, value in given.items() if value})
+    spec = build.spec(dataset.num_classes, dataset.class_names)
     settings = dataclasses.replace(TRAIN_PRESETS[args.preset], **tuples(parse_set(args.set, TrainSettings)))
     work = {
         "dataset": args.dataset, "validation": args.validation, "model": spec.to_json(),

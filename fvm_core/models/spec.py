@@ -83,6 +83,37 @@ class ModelSpec:
         return cls(**items)
 
 
+@dataclass(frozen=True)
+class Build:
+    """What a training preset builds: the network and its input, but for the classes."""
+
+    arch: str
+    width: int
+    image_size: int
+    channels: int
+    normalisation: str
+
+    def spec(self, num_classes: int, class_names: Sequence[str] = ()) -> ModelSpec:
+        """Return the description for so many classes.
+
+        >>> BUILDS["digits"].spec(10).image_size
+        8
+        """
+        mean, std = NORMALISATIONS[self.normalisation]
+        return ModelSpec(
+            self.arch, num_classes, width=self.width, in_channels=self.channels, image_size=self.image_size,
+            mean=mean, std=std, class_names=tuple(class_names),
+        )  # fmt: skip
+
+
+BUILDS: dict[str, Build] = {
+    "paper": Build("cifar_resnet34", 64, 32, 3, "cifar10"),
+    "cpu": Build("cifar_resnet18", 8, 32, 3, "cifar10"),
+    "digits": Build("digits_cnn", 16, 8, 1, "none"),
+}
+"""By the presets of `fvm_core.tuning.settings.TRAIN_PRESETS`."""
+
+
 def require_classes(spec: ModelSpec, class_names: Sequence[str]) -> None:
     """Check that the head has an output for every class of a dataset (it may have more).
 

@@ -9,19 +9,14 @@ from typing import Any
 import streamlit as st
 
 from fvm_core.data.dataset import DatasetSpec
-from fvm_core.models.spec import ARCHITECTURES, NORMALISATIONS, ModelSpec
+from fvm_core.models.spec import ARCHITECTURES, BUILDS, NORMALISATIONS, ModelSpec
 from fvm_core.tuning.settings import TRAIN_PRESETS, TrainSettings
 from pages.ui.tune_form import free_name
 
 PRESETS = {
-    "paper": "Paper: ResNet-34, 100 epochs (needs a GPU)",
-    "cpu": "CPU: slim ResNet-18, 12 epochs",
-    "digits": "Digits: small network, 30 epochs",
-}
-BUILDS: dict[str, dict[str, Any]] = {
-    "paper": {"arch": "cifar_resnet34", "width": 64, "image_size": 32, "channels": 3, "normalisation": "cifar10"},
-    "cpu": {"arch": "cifar_resnet18", "width": 16, "image_size": 32, "channels": 3, "normalisation": "cifar10"},
-    "digits": {"arch": "digits_cnn", "width": 16, "image_size": 8, "channels": 1, "normalisation": "none"},
+    "paper": f"Paper: ResNet-34, {TRAIN_PRESETS['paper'].epochs} epochs (needs a GPU)",
+    "cpu": f"CPU: slim ResNet-18, {TRAIN_PRESETS['cpu'].epochs} epochs",
+    "digits": f"Digits: small network, {TRAIN_PRESETS['digits'].epochs} epochs",
 }
 
 
@@ -57,21 +52,19 @@ def train_form(
     )
     base, build = TRAIN_PRESETS[preset], BUILDS[preset]
     a, b, c, d, e = st.columns([2, 1, 1, 1, 1])
-    arch = a.selectbox(
-        "Architecture", ARCHITECTURES, index=ARCHITECTURES.index(build["arch"]), key=f"train_arch_{preset}"
-    )
+    arch = a.selectbox("Architecture", ARCHITECTURES, index=ARCHITECTURES.index(build.arch), key=f"train_arch_{preset}")
     width = b.number_input(
-        "Width", 1, 512, build["width"], key=f"train_width_{preset}",
-        help="Channels of the first stage. 64 is the full ResNet, 16 a slim one; others ignore it.",
+        "Width", 1, 512, build.width, key=f"train_width_{preset}",
+        help="Channels of the first stage. 64 is the full ResNet, 8 a slim one; others ignore it.",
     )  # fmt: skip
-    size = c.number_input("Image side", 8, 1024, build["image_size"], key=f"train_size_{preset}", help="In pixels.")
+    size = c.number_input("Image side", 8, 1024, build.image_size, key=f"train_size_{preset}", help="In pixels.")
     channels = d.selectbox(
-        "Colours", [3, 1], index=[3, 1].index(build["channels"]), key=f"train_channels_{preset}",
+        "Colours", [3, 1], index=[3, 1].index(build.channels), key=f"train_channels_{preset}",
         format_func={3: "RGB", 1: "grey"}.__getitem__,
     )  # fmt: skip
     scaling = list(NORMALISATIONS)
     normalisation = e.selectbox(
-        "Normalisation", scaling, index=scaling.index(build["normalisation"]), key=f"train_norm_{preset}",
+        "Normalisation", scaling, index=scaling.index(build.normalisation), key=f"train_norm_{preset}",
         help="Mean and deviation that pixels in [0, 1] are scaled by.",
     )  # fmt: skip
     a, b, c, d, e = st.columns([1, 1, 1, 1, 2])
