@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from data_samples import png
 from score_files import small_dataset, write_score_file
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fvm_core.cli import foreground
 from fvm_core.cli.arguments import parse_set
 from fvm_core.cli.main import main
-from fvm_core.data.registry import open_named
+from fvm_core.data.registry import open_named, read_spec
 from fvm_core.errors import SettingsError
 from fvm_core.models.spec import BUILDS, ModelSpec
 from fvm_core.review.decision import Entry

@@ -51,7 +51,7 @@ def test_noise_is_a_pure_function_of_the_seed() -> None:
         ("worse", {}, "`label` must be 'noisy' or 'clean'"),
         ("", {"split": "test"}, "`split` must be 'train' or 'validation'"),
         ("", {"rate": 0.7}, "`rate` must be between 0 and 0.5, got 0.7"),
-        ("", {"rate": "much"}, "must be numbers"),
+        ("", {"rate": "much"}, "`rate` must be a number, got 'much'"),
         ("", {"seed": -1}, "`seed` must be >= 0"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fvm_core.cli.arguments import parse_set
 from fvm_core.data.dataset import KINDS, DatasetSpec
+from fvm_core.data.options import PATHS
 from fvm_core.workspace import Workspace
 
 
@@ -47,9 +48,15 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
             for key, value in vars(args).items()
             if key in ("path", "corrections", "include", "exclude")
         }
+        options = parse_set(args.option)
+        options |= {
+            key: str(Path(options[key]).expanduser().resolve())
+            for key in PATHS
+            if isinstance(options.get(key), str) and options[key]
+        }
         spec = DatasetSpec(
             kind=args.kind, image=args.image, label=args.label, clean_label=args.clean_label,
-            options=parse_set(args.option), **absolute,
+            options=options, **absolute,
         )  # fmt: skip
         name = add_dataset(workspace, args.name, spec)
         dataset = open_named(workspace, name)

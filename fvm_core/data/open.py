@@ -6,6 +6,7 @@ import importlib
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.ids import check_unique
+from fvm_core.data.options import check_options
 from fvm_core.data.stamp import spec_stamp
 from fvm_core.errors import DataError
 
@@ -32,6 +33,7 @@ def open_dataset(spec: DatasetSpec) -> LabeledImages:
         raise DataError(f"`kind` must be one of {sorted(READERS)}, got {spec.kind!r}. Choose one of them.")
     if spec.kind != "digits" and not spec.path:
         raise DataError(f"`path` must name the file or folder of a {spec.kind} dataset, got ''. Enter the path.")
+    check_options(spec)
     module, function = READERS[spec.kind].split(":")
     dataset: LabeledImages = getattr(importlib.import_module(f"fvm_core.data.{module}"), function)(spec)
     if len(dataset) == 0:
