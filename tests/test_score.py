@@ -14,7 +14,7 @@ import torch
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.demo import TRAINING, VALIDATION
-from fvm_core.errors import DataError, FVMError, SettingsError
+from fvm_core.errors import CheckpointError, DataError, FVMError, SettingsError
 from fvm_core.influence import passes, score
 from fvm_core.influence.baselines import confident_quality, loss_scores
 from fvm_core.influence.fisher import fisher_diagonal
@@ -251,3 +251,16 @@ def test_weights_that_overflow_are_named(ready: Workspace) -> None:
     save_model(ready.models / "m", model, record)
     with pytest.raises(FVMError, match="not finite"):
         score.run(MemoryContext(), arguments(methods=["loss"]), ready)
+
+
+@pytest.mark.parametrize("mode", ["all", "shortlist"])
+def test_a_head_with_fewer_outputs_than_classes_is_refused_although_no_sample_needs_them(
+    ready: Workspace, tmp_path: Path, mode: str
+) -> None:
+    data = open_named(ready, "digits")
+    (tmp_path / "low.txt").write_text("\n".join(data.ids[data.labels < 4]))
+    add_dataset(ready, "low", replace(TRAINING, include=str(tmp_path / "low.txt")))
+    small = replace(SPEC, num_classes=4)
+    save_model(ready.models / "small", build_model(small), ModelRecord("small", "fvm", small))
+    with pytest.raises(CheckpointError, match="head has 4 classes, the dataset has 10"):
+        score.run(MemoryContext(), arguments(model="small", dataset="low", settings={"relabel": mode}), ready)

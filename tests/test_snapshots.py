@@ -13,7 +13,7 @@ import torch
 
 from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.demo import TRAINING, VALIDATION
-from fvm_core.errors import CheckpointError
+from fvm_core.errors import CheckpointError, SettingsError
 from fvm_core.influence import score, snapshots
 from fvm_core.influence.metrics import auc_ap
 from fvm_core.influence.store import read_scores
@@ -22,7 +22,7 @@ from fvm_core.jobs.memory_context import MemoryContext
 from fvm_core.models.build import build_model
 from fvm_core.models.checkpoint import load_model, save_model, save_weights
 from fvm_core.models.spec import ModelSpec
-from fvm_core.models.store import ModelRecord
+from fvm_core.models.store import ModelRecord, read_record, write_record
 from fvm_core.workspace import Workspace
 
 SPEC = ModelSpec("digits_cnn", 10, width=8, in_channels=1, image_size=8)
@@ -110,3 +110,20 @@ def test_a_model_without_snapshots_is_named(tuned: Workspace) -> None:
     save_model(tuned.models / "m", model, replace(record, snapshots=()))
     with pytest.raises(CheckpointError, match="model 'm' has no snapshots"):
         snapshots.run(MemoryContext(), arguments(), tuned)
+
+
+def test_a_custom_architecture_is_loaded_only_when_allowed(
+    tuned: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_net.py").write_text(
+        "from fvm_core.models.build import build_model\n"
+        "from fvm_core.models.spec import ModelSpec\n"
+        "def make(num_classes=10, **_):\n"
+        "    return build_model(ModelSpec('digits_cnn', 10, width=8, in_channels=1, image_size=8))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    record = read_record(tuned, "m")
+    write_record(tuned, replace(record, spec=replace(SPEC, arch="custom:own_net:make")))
+    with pytest.raises(SettingsError, match="custom"):
+        snapshots.run(MemoryContext(), arguments(sample=8), tuned)
+    assert snapshots.run(MemoryContext(), arguments(sample=8, allow_custom=True), tuned)["samples"] == 8
