@@ -4,15 +4,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 sudo=""; [ "$(id -u)" = 0 ] || sudo="sudo"
 export DEBIAN_FRONTEND=noninteractive
-browser=""
-for name in chromium chromium-browser google-chrome; do command -v "$name" >/dev/null && browser="$name" && break; done
-if [ -z "$browser" ] || ! python3 -c 'import ensurepip' 2>/dev/null; then
-  $sudo apt-get update -qq
-  python3 -c 'import ensurepip' 2>/dev/null || $sudo apt-get install -y -qq python3-venv
-  [ -n "$browser" ] || $sudo apt-get install -y -qq chromium || $sudo apt-get install -y -qq chromium-browser
+browser() { for name in chromium google-chrome; do "$name" --version >/dev/null 2>&1 && return 0; done; return 1; }
+if ! python3 -c 'import ensurepip' 2>/dev/null; then
+  $sudo apt-get update -qq && $sudo apt-get install -y -qq python3-venv
 fi
 [ -x .venv/bin/python ] || python3 -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+if ! browser; then  # Debian has a real package; Ubuntu's is a stub, there playwright brings its own build
+  { $sudo apt-get update -qq && $sudo apt-get install -y -qq chromium && browser; } ||
+    .venv/bin/playwright install --with-deps chromium
+fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
