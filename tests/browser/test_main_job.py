@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 MINUTES = 60_000
 TABS = {
     "Distributions": ".js-plotly-plot",
-    "Detection": '[data-testid="stDataFrame"]',
+    "Detection": "table",
     "Tuning snapshots": ".js-plotly-plot",
     "Agreement": ".js-plotly-plot",
     "Disagreement": "img",

@@ -1,6 +1,6 @@
 """Samples per second of s for the given label, for all labels, of vmap(grad), and of plain forward + backward.
 
-    python benchmarks/per_sample.py --width 8 --batch 64 --threads 2
+    PYTHONPATH=. python tests/benchmarks/per_sample.py --width 8 --batch 64 --threads 2
 
 Random CIFAR-sized input, cifar_resnet18, fp32, CPU. Best of `--repeats`. With one thread the clock is the processor
 time, which other work on the machine disturbs less. Also prints the largest relative difference of s from vmap's.
