@@ -103,13 +103,7 @@ def base_arguments() -> dict[str, Any]:
 
 
 def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
-    """Install the demo and run the main job on it. Job function of kind `demo`.
-
-    One thread: these tensors are so small that two threads would spend their time waiting for each other.
-    """
-    import torch
-
-    torch.set_num_threads(1)
+    """Install the demo and run the main job on it. Job function of kind `demo`."""
     train = bool(args.get("train"))
     if train:
         register(workspace)

@@ -12,7 +12,7 @@ from killed_job import assert_killed_job_resumes, same, weights
 
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset
-from fvm_core.errors import DataError, SettingsError
+from fvm_core.errors import CheckpointError, DataError, SettingsError
 from fvm_core.jobs.context import JobStopped
 from fvm_core.jobs.memory_context import MemoryContext
 from fvm_core.models.checkpoint import load_model
@@ -164,7 +164,11 @@ def test_an_image_that_cannot_be_read_is_left_out(workspace: Workspace, tmp_path
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"model": {**arguments()["model"], "num_classes": 7}}, DataError, r"at most 7 classes"),
+        (
+            {"model": {**arguments()["model"], "num_classes": 7}},
+            CheckpointError,
+            r"head has 7 classes, the dataset has 10",
+        ),
         (
             {"settings": {**SETTINGS.to_json(), "batch_size": 1}},
             SettingsError,
@@ -229,7 +233,7 @@ def test_defaults_are_the_paper_s() -> None:
         ({"rho": -0.1}, r"`rho` must be >= 0, got -0.1"),
         ({"solver": "adam"}, r"`solver` must be one of .*'sgd', 'sam'.*, got 'adam'"),
         ({"lr": 0.0}, r"`lr` must be > 0, got 0.0"),
-        ({"lr": float("nan")}, r"`lr` must be > 0, got nan"),
+        ({"lr": float("nan")}, r"`lr` must be a finite number, got nan"),
         ({"eval_every": -1}, r"`eval_every` must be >= 0 steps"),
         ({"directions": 0}, r"`directions` must be >= 1, got 0"),
         ({"snapshots": 1}, r"`snapshots` must be >= 2, got 1"),

@@ -24,7 +24,7 @@ from fvm_core.models.spec import require_classes
 from fvm_core.models.store import ModelRecord
 from fvm_core.provenance import digest, machine, now, version
 from fvm_core.tuning.feed import Feed, describe, open_feed
-from fvm_core.tuning.precision import pick_device
+from fvm_core.tuning.precision import fit_threads, pick_device
 from fvm_core.workspace import Workspace
 
 LISTED = 20
@@ -99,6 +99,7 @@ def open_task(context: JobContext, args: Mapping[str, Any], workspace: Workspace
     device = pick_device()
     model, record = load_model(workspace, str(args["model"]), allow_custom=bool(args.get("allow_custom")))
     model = model.to(device)
+    fit_threads(sum(parameter.numel() for parameter in model.parameters()), device)
     dataset, validation = (open_named(workspace, str(args[key])) for key in ("dataset", "validation"))
     classes = record.spec.num_classes
     check_names(dataset, record.spec.class_names, what="training set", num_classes=classes)

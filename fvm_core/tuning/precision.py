@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+SMALL = 50_000
 CPU_FLAGS = {"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"}
 
 
@@ -29,6 +30,12 @@ class Precision:
 def pick_device() -> torch.device:
     """Return the first CUDA device, or the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit_threads(parameters: int, device: torch.device) -> None:
+    """Use one thread for a small model on the CPU: its tensors are so small that threads would wait for each other."""
+    if device.type == "cpu" and parameters < SMALL:
+        torch.set_num_threads(1)
 
 
 def has_bf16(device: torch.device) -> bool:

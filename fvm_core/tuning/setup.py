@@ -10,13 +10,14 @@ from torch import nn
 from fvm_core.errors import SettingsError
 from fvm_core.provenance import machine, version
 from fvm_core.tuning.batches import Batches
-from fvm_core.tuning.precision import Precision
+from fvm_core.tuning.precision import Precision, fit_threads
 from fvm_core.tuning.settings import TrainSettings, TuneSettings
 
 
 def place(model: nn.Module, device: torch.device) -> tuple[nn.Module, bool]:
     """Return `model` in train mode on `device`, in channels-last order if it has 2-D convolutions, and whether so."""
     convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    fit_threads(sum(parameter.numel() for parameter in model.parameters()), device)
     model = model.to(device).train()
     return (model.to(memory_format=torch.channels_last) if convolutional else model), convolutional
 
