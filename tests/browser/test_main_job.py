@@ -36,7 +36,7 @@ def test_demo_from_the_click_to_scores(server: Server, page: Page) -> None:
 def test_compare_shows_every_tab(server: Server, page: Page) -> None:
     server.goto(page, "compare")
     for number, (name, content) in enumerate(TABS.items()):
-        page.get_by_role("tab", name=name).click()
+        page.get_by_role("tab", name=name, exact=True).click()
         panel = page.get_by_role("tabpanel").filter(visible=True)
         expect(panel.locator(content).first).to_be_visible(timeout=2 * MINUTES)
         settle(page)
@@ -74,9 +74,9 @@ def test_review_exports_and_the_corrected_labels_load_again(server: Server, page
     screenshot(page, "main-4-review")
 
     page.get_by_role("button", name="Write CSV and Parquet").click()
-    expect(page.get_by_role("button", name="Download CSV")).to_be_visible(timeout=MINUTES)
+    expect(page.get_by_role("button", name="CSV", exact=True)).to_be_visible(timeout=MINUTES)
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download CSV").click()
+        page.get_by_role("button", name="CSV", exact=True).click()
     frame = pd.read_csv(download.value.path(), keep_default_na=False)
     noisy = open_named(server.workspace, "digits")
     assert frame["id"].tolist() == noisy.ids.tolist()
