@@ -8,7 +8,6 @@ from pathlib import Path
 
 from fvm_core.cli.arguments import add_set, parse_set
 from fvm_core.cli.foreground import run_and_print
-from fvm_core.cli.train import tuples
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.files import slug
 from fvm_core.workspace import Workspace
@@ -46,7 +45,7 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     names = open_named(workspace, noisy).class_names
     build = BUILDS[args.preset]
     spec = dataclasses.replace(build, width=args.width or build.width).spec(10, names)
-    train = dataclasses.replace(TRAIN_PRESETS[args.preset], **tuples(parse_set(args.set, TrainSettings)))
+    train = TrainSettings.from_json({**TRAIN_PRESETS[args.preset].to_json(), **parse_set(args.set, TrainSettings)})
     work = {
         "prefix": prefix, "dataset": noisy, "validation": "cifar10-test", "model": spec.to_json(),
         "train": train.to_json(), "rho": 0.05, "tune": {"precision": train.precision},

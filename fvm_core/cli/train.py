@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
 
 from fvm_core.cli.arguments import add_custom, add_set, custom, parse_set
 from fvm_core.cli.foreground import run_and_print
@@ -50,14 +49,9 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     given = {name: getattr(args, name) for name in ("arch", "width", "image_size", "normalisation")}
     build = dataclasses.replace(BUILDS[args.preset], **{name: value for name, value in given.items() if value})
     spec = build.spec(dataset.num_classes, dataset.class_names)
-    settings = dataclasses.replace(TRAIN_PRESETS[args.preset], **tuples(parse_set(args.set, TrainSettings)))
+    settings = TrainSettings.from_json({**TRAIN_PRESETS[args.preset].to_json(), **parse_set(args.set, TrainSettings)})
     work = {
         "dataset": args.dataset, "validation": args.validation, "model": spec.to_json(),
         "settings": settings.to_json(), "name": args.name, **custom(args),
     }  # fmt: skip
     return run_and_print(workspace, "train", work, title=f"Train {args.name}")
-
-
-def tuples(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with lists as tuples, as the frozen dataclasses hold them."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}

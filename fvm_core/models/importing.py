@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from fvm_core.models.infer import guess_classes, infer_spec, spec_for
 from fvm_core.models.safetensors_file import looks_like_safetensors, read_metadata
 from fvm_core.models.spec import NORMALISATIONS, ModelSpec
 from fvm_core.models.store import ModelRecord, model_folder, read_record
+from fvm_core.provenance import now
 from fvm_core.workspace import Workspace
 
 
@@ -51,7 +51,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     load_into(model, state, what=f"the weights in `{path.name}`")
     probe(model.eval(), spec)
     context.progress(3, 4, "saving")
-    created = datetime.now(UTC).isoformat(timespec="seconds")
+    created = now()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     record = ModelRecord(
         name,
