@@ -12,7 +12,7 @@ from fvm_core.data.registry import open_named
 from fvm_core.data.validation import with_names_of
 from fvm_core.errors import JobError
 from fvm_core.files import read_json, write_json
-from fvm_core.influence.methods import METHODS
+from fvm_core.influence.methods import DEFAULT_METHODS
 from fvm_core.jobs.context import JobContext
 from fvm_core.jobs.kinds import load_kind
 from fvm_core.jobs.nested import NestedContext
@@ -50,7 +50,7 @@ def plan(args: dict[str, Any], workspace: Workspace) -> list[tuple[str, str, dic
         )
     for role in ("base", "vm", "fvm"):
         name = f"{prefix}-{role}"
-        methods = [key for key in METHODS if role != "base" or key != "influence"]
+        methods = [key for key in DEFAULT_METHODS if role != "base" or key != "influence"]
         scoring = {**data, "model": name, "methods": methods, "run": name, "settings": args.get("score", {})}
         parts.append((f"score-{role}", "score", scoring))
     if args.get("snapshot_sample", 2000):

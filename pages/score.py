@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from fvm_core.data.registry import list_datasets
-from fvm_core.influence.methods import METHODS
+from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.settings import ScoreSettings
 from fvm_core.models.store import ModelRecord, list_models
 from fvm_core.workspace import Workspace, current_workspace
@@ -74,7 +74,7 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
                 help="Gives the Fisher matrix of the influence score and the gradient of the standard one",
             )  # fmt: skip
         methods = st.pills(
-            "Methods", list(METHODS), selection_mode="multi", default=list(METHODS), key="score_methods",
+            "Methods", list(METHODS), selection_mode="multi", default=list(DEFAULT_METHODS), key="score_methods",
             format_func=lambda key: METHODS[key].title,
         )  # fmt: skip
         with st.expander("What the methods measure, and their signs", icon=":material/menu_book:"):

@@ -9,7 +9,7 @@ from app_pages import DIGITS, add_digits, add_model, button, ended_job, labels, 
 from invented_scores import invent, write_run
 
 from fvm_core.errors import JobError
-from fvm_core.influence.methods import METHODS
+from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.settings import ScoreSettings
 from fvm_core.models.store import ModelRecord, write_record
 from fvm_core.workspace import Workspace
@@ -54,7 +54,7 @@ def test_button_starts_one_job_a_model_with_the_chosen_settings(
     kind, args, title = started[-1]
     assert (kind, title) == ("score", "Score digits with d-fvm")
     assert (args["dataset"], args["validation"], args["run"]) == ("digits", "digits-validation", "d-fvm")
-    assert args["methods"] == list(METHODS)
+    assert args["methods"] == list(DEFAULT_METHODS)
     assert ScoreSettings.from_json(args["settings"]) == ScoreSettings(limit=200, relabel="all", lissa_depth=50)
     assert "Just ended" in texts(app)
 

@@ -15,11 +15,12 @@ from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.demo import TRAINING, VALIDATION
 from fvm_core.errors import CheckpointError, DataError, FVMError, SettingsError
-from fvm_core.influence import passes, score
+from fvm_core.influence import score
 from fvm_core.influence.baselines import confident_quality, loss_scores
 from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
-from fvm_core.influence.methods import METHODS
+from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
+from fvm_core.influence.passes import influence as influence_pass
 from fvm_core.influence.per_sample import squared_scores
 from fvm_core.influence.store import list_runs, read_scores
 from fvm_core.jobs.context import JobStopped
@@ -52,7 +53,7 @@ def ready(workspace: Workspace, tmp_path: Path) -> Workspace:
 
 def arguments(**changes: Any) -> dict[str, Any]:
     settings = {**SETTINGS, **changes.pop("settings", {})}
-    args = {"model": "m", "dataset": "digits", "validation": "clean", "run": "Run 1", "methods": list(METHODS)}
+    args = {"model": "m", "dataset": "digits", "validation": "clean", "run": "Run 1", "methods": list(DEFAULT_METHODS)}
     return {**args, "settings": settings, **changes}
 
 
@@ -64,7 +65,7 @@ def test_files_hold_what_a_direct_computation_gives(ready: Workspace) -> None:
     context = MemoryContext()
     result = score.run(context, arguments(), ready)
     found = frames(ready, "run-1")
-    assert set(found) == set(METHODS) == set(result["files"]) and result["samples"] == ROWS
+    assert set(found) == set(DEFAULT_METHODS) == set(result["files"]) and result["samples"] == ROWS
     data, clean = open_named(ready, "digits"), open_named(ready, "clean")
     model, _ = load_model(ready, "m")
     rows = found["influence"]["row"].to_numpy()
@@ -184,7 +185,7 @@ def test_the_fisher_is_not_made_again_after_a_stop(ready: Workspace, monkeypatch
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("made again")
 
-    monkeypatch.setattr(passes, "fisher_diagonal", refuse)
+    monkeypatch.setattr(influence_pass, "fisher_diagonal", refuse)
     context.stop_at = None
     assert score.run(context, args, ready)["samples"] == ROWS
 

@@ -6,7 +6,7 @@ import argparse
 
 from fvm_core.cli.arguments import add_custom, add_set, custom, parse_set
 from fvm_core.cli.foreground import run_and_print
-from fvm_core.influence.methods import METHODS
+from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.settings import ScoreSettings
 from fvm_core.workspace import Workspace
 
@@ -17,7 +17,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--dataset", required=True, help="name of the noisy training set")
     parser.add_argument("--validation", required=True, help="name of the clean validation set (Fisher, g_val)")
     parser.add_argument("--run", help="name of the folder of score files; default: the model's name")
-    parser.add_argument("--methods", default=",".join(METHODS), help=f"default: {','.join(METHODS)}")
+    parser.add_argument(
+        "--methods", default=",".join(DEFAULT_METHODS), help=f"some of {', '.join(METHODS)}; default: %(default)s"
+    )
     parser.add_argument("--relabel", choices=("all", "shortlist", "none"), default="shortlist")
     add_set(parser, "the scoring, e.g. damping=1e-8")
     add_custom(parser)

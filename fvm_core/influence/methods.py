@@ -8,7 +8,12 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Method:
     """`suspicious` is +1 where a large score means likely mislabeled, -1 where a low one does:
-    suspicion = suspicious * score."""
+    suspicion = suspicious * score.
+
+    `group` says what it is for: `main` is scored unless something else is asked for; `comparison` are the estimators
+    that the paper compares with, `inverse` other inverse Hessians in the paper's form (Table 13), `ablation` the halves
+    of the paper's form (Table 6), `beyond` scores of ours that are not in the paper.
+    """
 
     key: str
     title: str
@@ -16,6 +21,7 @@ class Method:
     relabels: bool
     source: str
     explains: str
+    group: str = "main"
 
 
 METHODS: dict[str, Method] = {
@@ -57,3 +63,6 @@ METHODS: dict[str, Method] = {
         ),
     )
 }
+
+DEFAULT_METHODS: tuple[str, ...] = tuple(key for key, method in METHODS.items() if method.group == "main")
+"""What is scored when nobody says otherwise."""

@@ -17,7 +17,8 @@ from fvm_core.influence.meter import Meter
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.metrics import auc_ap
 from fvm_core.influence.parts import Part, merge, part_path, read_part, write_part
-from fvm_core.influence.passes import Columns, Pass, passes_for
+from fvm_core.influence.passes.protocol import Columns, Pass
+from fvm_core.influence.passes.registry import passes_for
 from fvm_core.influence.store import SCHEMA, read_scores, with_provenance
 from fvm_core.influence.task import Task, open_task
 from fvm_core.jobs.context import JobContext

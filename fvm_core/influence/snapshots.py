@@ -16,7 +16,9 @@ from fvm_core.influence.meter import Meter
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.metrics import auc_ap
 from fvm_core.influence.parts import Part, merge, read_part, write_part
-from fvm_core.influence.passes import InfluencePass, Pass, StandardPass
+from fvm_core.influence.passes.influence import InfluencePass
+from fvm_core.influence.passes.protocol import Pass
+from fvm_core.influence.passes.standard import StandardPass
 from fvm_core.influence.store import SNAPSHOT_SCHEMA, with_provenance
 from fvm_core.influence.task import Task, open_task
 from fvm_core.jobs.context import JobContext

@@ -16,7 +16,7 @@ from fvm_core.data.registry import open_named
 from fvm_core.data.validation import check_names, check_validation, with_names_of
 from fvm_core.errors import SettingsError
 from fvm_core.files import slug
-from fvm_core.influence.methods import METHODS
+from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.settings import ScoreSettings
 from fvm_core.jobs.context import JobContext
 from fvm_core.models.checkpoint import load_model
@@ -95,7 +95,7 @@ def open_task(context: JobContext, args: Mapping[str, Any], workspace: Workspace
         FVMError: a name, setting, label or image cannot be used; the message says which and what to do.
     """
     settings = ScoreSettings.from_json(args.get("settings") or {})
-    methods = chosen_methods(args.get("methods", list(METHODS)))
+    methods = chosen_methods(args.get("methods", list(DEFAULT_METHODS)))
     device = pick_device()
     model, record = load_model(workspace, str(args["model"]), allow_custom=bool(args.get("allow_custom")))
     model = model.to(device)
