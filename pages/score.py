@@ -18,8 +18,10 @@ from pages.ui.score_form import (
     DEFAULTS,
     LISSA,
     RELABEL,
+    Checkpoint,
     Planned,
     busy_runs,
+    checkpoints_of,
     likely_sets,
     methods_table,
     newest_of_each_role,
@@ -62,8 +64,10 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
     """Draw the form of the first part and start its jobs."""
     with st.container(border=True):
         chosen = _models(models)
+        checkpoints = _checkpoints(models)
         left, right = st.columns(2)
-        training, sound = likely_sets(datasets, models[chosen[-1]] if chosen else None)
+        known = [*(name for name, _ in checkpoints), *chosen]
+        training, sound = likely_sets(datasets, models[known[-1]] if known else None)
         with left:
             dataset = selection.choose(
                 "dataset", datasets, label="Training set to score", prefer=lambda name: name == training
@@ -91,13 +95,14 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
                 "the training set does not contain.",
                 icon=":material/warning:",
             )
-        if not chosen or not methods:
+        if not known or not methods:
             st.caption("Choose at least one model and one method.")
             st.button("Score", type="primary", disabled=True, key="score_start", icon=":material/play_arrow:")
             return
         assert dataset is not None and validation is not None
         planned = plan(
-            chosen, dataset=dataset, validation=validation, methods=methods, settings=settings.to_json(), files=files
+            chosen, dataset=dataset, validation=validation, methods=methods, settings=settings.to_json(), files=files,
+            checkpoints=checkpoints,
         )  # fmt: skip
         busy = busy_runs(workspace, "score")
         waiting = [job for job in planned if job.run in busy]
@@ -119,6 +124,22 @@ def _models(models: dict[str, ModelRecord]) -> list[str]:
     return st.multiselect(
         "Models", list(models), key="score_models", format_func=lambda name: role_title(models[name]),
         help="Each model is scored by a job of its own", placeholder="Choose models", persist_state="session",
+    )  # fmt: skip
+
+
+def _checkpoints(models: dict[str, ModelRecord]) -> list[Checkpoint]:
+    """Draw the choice of weights from the middle of a training run, if any were kept; none are chosen at first."""
+    kept = checkpoints_of(models)
+    if not kept:
+        return []
+    st.session_state["score_checkpoints"] = [
+        item for item in st.session_state.get("score_checkpoints", []) if tuple(item) in kept
+    ]
+    return st.multiselect(
+        "Training checkpoints", kept, key="score_checkpoints", placeholder="None: only the final weights above",
+        format_func=lambda item: f"{item[0]} · epoch {item[1]}", persist_state="session",
+        help="Weights that training kept on its way. Estimators of the paper marked * take the epoch that finds the "
+        "wrong labels best: score several and compare",
     )  # fmt: skip
 
 

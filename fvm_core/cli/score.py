@@ -8,6 +8,7 @@ from fvm_core.cli.arguments import add_custom, add_set, custom, parse_set
 from fvm_core.cli.foreground import run_and_print
 from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.settings import ScoreSettings
+from fvm_core.influence.store import default_run
 from fvm_core.workspace import Workspace
 
 
@@ -16,7 +17,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--model", required=True)
     parser.add_argument("--dataset", required=True, help="name of the noisy training set")
     parser.add_argument("--validation", required=True, help="name of the clean validation set (Fisher, g_val)")
-    parser.add_argument("--run", help="name of the folder of score files; default: the model's name")
+    parser.add_argument("--checkpoint", type=int, metavar="EPOCH", help="score the weights kept after this epoch")
+    parser.add_argument("--run", help="name of the folder of score files; default: MODEL, or MODEL-epoch-004")
     parser.add_argument(
         "--methods", default=",".join(DEFAULT_METHODS), help=f"some of {', '.join(METHODS)}; default: %(default)s"
     )
@@ -31,7 +33,11 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     ScoreSettings.from_json(settings)
     work = {
         "model": args.model, "dataset": args.dataset, "validation": args.validation,
-        "methods": args.methods.split(","), "run": args.run or args.model,
+        "methods": args.methods.split(","), "run": args.run or default_run(args.model, args.checkpoint),
         "settings": settings, **custom(args),
     }  # fmt: skip
-    return run_and_print(workspace, "score", work, title=f"Score with {args.model}")
+    title = f"Score with {args.model}"
+    if args.checkpoint is not None:
+        work["checkpoint"] = args.checkpoint
+        title += f", epoch {args.checkpoint}"
+    return run_and_print(workspace, "score", work, title=title)

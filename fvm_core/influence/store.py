@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fvm_core.errors import DataError
+from fvm_core.files import slug
 from fvm_core.influence.methods import METHODS
 from fvm_core.workspace import Workspace
 
@@ -105,18 +106,35 @@ def with_provenance(schema: pa.Schema, provenance: Mapping[str, Any]) -> pa.Sche
 
 
 def display_name(provenance: Mapping[str, Any]) -> str:
-    """Return what a person calls these scores: `FVM` and `VM` for the paper's scores, else model and method.
+    """Return what a person calls these scores: `FVM` and `VM` for the paper's scores, else model and method; weights
+    from the middle of a training run go by their epoch.
 
     >>> display_name({"model": {"role": "fvm"}, "method": "influence"})
     'FVM'
     >>> display_name({"model": {"role": "base"}, "method": "loss"})
     'Base · Cross-entropy loss'
+    >>> display_name({"model": {"role": "base", "epoch": 4}, "method": "loss"})
+    'Base · epoch 4 · Cross-entropy loss'
     """
     model = provenance.get("model", {})
     role = ROLES.get(str(model.get("role")), str(model.get("name", "Model")))
     method = str(provenance.get("method"))
-    if method == "influence" and model.get("role") in ("vm", "fvm"):
+    if model.get("epoch") is not None:
+        role = f"{role} · epoch {model['epoch']}"
+    elif method == "influence" and model.get("role") in ("vm", "fvm"):
         return role
     if method == SNAPSHOTS:
         return f"{role} · tuning snapshots"
     return f"{role} · {METHODS[method].title if method in METHODS else method}"
+
+
+def default_run(model: str, checkpoint: int | None = None) -> str:
+    """Return the folder of a model's scores when no other is asked for: its name, with the epoch of a checkpoint.
+
+    >>> default_run("cats-base"), default_run("cats-base", 4)
+    ('cats-base', 'cats-base-epoch-004')
+    """
+    if checkpoint is None:
+        return slug(model)
+    tail = f"-epoch-{checkpoint:03d}"
+    return slug(model)[: 64 - len(tail)] + tail

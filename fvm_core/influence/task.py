@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,13 +15,14 @@ from fvm_core.data.dataset import LabeledImages
 from fvm_core.data.registry import open_named
 from fvm_core.data.validation import check_names, check_validation, with_names_of
 from fvm_core.errors import SettingsError
-from fvm_core.files import slug
+from fvm_core.files import file_sha256, slug
 from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.settings import ScoreSettings
+from fvm_core.influence.store import default_run
 from fvm_core.jobs.context import JobContext
 from fvm_core.models.checkpoint import load_model
 from fvm_core.models.spec import require_classes
-from fvm_core.models.store import ModelRecord
+from fvm_core.models.store import WEIGHTS_FILE, ModelRecord, checkpoint_at, model_folder, read_record
 from fvm_core.provenance import digest, machine, now, version
 from fvm_core.tuning.feed import Feed, describe, open_feed
 from fvm_core.tuning.precision import fit_threads, pick_device
@@ -32,7 +33,11 @@ LISTED = 20
 
 @dataclass(frozen=True)
 class Task:
-    """`rows` are positions in `train` (usable samples), ascending: the samples to score."""
+    """`rows` are positions in `train` (usable samples), ascending: the samples to score.
+
+    `context` is the job's: its folder, and whether to stop. `epoch` is that of the checkpoint which is scored, None for
+    the final weights. `load(file)` gives the model with other weights out of its record, on the same device.
+    """
 
     run: str
     methods: tuple[str, ...]
@@ -44,6 +49,9 @@ class Task:
     validation: Feed
     rows: NDArray[np.int64]
     described: Mapping[str, Any]
+    context: JobContext
+    load: Callable[[str], nn.Module]
+    epoch: int | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -91,13 +99,16 @@ def chosen_methods(value: Any) -> tuple[str, ...]:
 def open_task(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> Task:
     """Load the model, open and decode both datasets, draw the rows.
 
+    `args["checkpoint"]` is an epoch of the model's training: its weights are scored then, not the final ones.
+
     Raises:
         FVMError: a name, setting, label or image cannot be used; the message says which and what to do.
     """
     settings = ScoreSettings.from_json(args.get("settings") or {})
     methods = chosen_methods(args.get("methods", list(DEFAULT_METHODS)))
     device = pick_device()
-    model, record = load_model(workspace, str(args["model"]), allow_custom=bool(args.get("allow_custom")))
+    custom, epoch = bool(args.get("allow_custom")), args.get("checkpoint")
+    model, record, origin = _weights(workspace, str(args["model"]), epoch, custom)
     model = model.to(device)
     fit_threads(sum(parameter.numel() for parameter in model.parameters()), device)
     dataset, validation = (open_named(workspace, str(args[key])) for key in ("dataset", "validation"))
@@ -111,7 +122,7 @@ def open_task(context: JobContext, args: Mapping[str, Any], workspace: Workspace
         for data, what in ((dataset, "training set"), (validation, "validation set"))
     ]
     described = {
-        "model": {"name": record.name, "role": record.role, "sha256": record.sha256, "spec": record.spec.to_json()},
+        "model": origin,
         "dataset": describe(str(args["dataset"]), dataset),
         "validation": describe(str(args["validation"]), validation),
     }
@@ -122,8 +133,27 @@ def open_task(context: JobContext, args: Mapping[str, Any], workspace: Workspace
         *_left_out(feeds[0], dataset, "training set"), *_left_out(feeds[1], validation, "validation set"),
         *_names(dataset, validation, record),
     )  # fmt: skip
-    run = slug(str(args.get("run") or record.name))
-    return Task(run, methods, settings, model, record, dataset, feeds[0], feeds[1], rows, described, notes)
+    run = slug(str(args.get("run") or default_run(record.name, epoch)))
+
+    def load(file: str) -> nn.Module:
+        return load_model(workspace, record.name, file=file, allow_custom=custom)[0].to(device)
+
+    return Task(
+        run, methods, settings, model, record, dataset, feeds[0], feeds[1], rows, described, context, load, epoch, notes
+    )
+
+
+def _weights(
+    workspace: Workspace, name: str, epoch: int | None, custom: bool
+) -> tuple[nn.Module, ModelRecord, dict[str, Any]]:
+    """Return the model with its final weights or those after `epoch`, its record, and what provenance says of it."""
+    record = read_record(workspace, name)
+    file = WEIGHTS_FILE if epoch is None else str(checkpoint_at(record, epoch)["file"])
+    model, record = load_model(workspace, name, file=file, allow_custom=custom)
+    origin = {"name": record.name, "role": record.role, "sha256": record.sha256, "spec": record.spec.to_json()}
+    if epoch is not None:
+        origin |= {"sha256": file_sha256(model_folder(workspace, name) / file), "epoch": epoch}
+    return model, record, origin
 
 
 def _left_out(feed: Feed, dataset: LabeledImages, what: str) -> list[str]:

@@ -27,7 +27,7 @@ class ModelRecord:
     `role`: base (trained on noisy labels), vm (tuned with SGD), fvm (tuned with SAM), imported. `sha256` is the hash of
     model.safetensors. `parent` is the model that was tuned, `parent_sha256` its weights' hash then.
     `dataset` and `validation` are {name, spec, fingerprint}. `snapshots` are {"step", "file"} and `checkpoints`
-    {"epoch", "file"}, files relative to the model's folder. `job` is the id of the job that made it, `created` an
+    {"epoch", "file", "lr"}, files relative to the model's folder. `job` is the id of the job that made it, `created` an
     ISO 8601 time.
     """
 
@@ -90,6 +90,22 @@ def read_record(ws: Workspace, name: str) -> ModelRecord:
         return ModelRecord.from_json(read_json(path, what="the model's record"))
     except (DataError, TypeError) as error:
         raise CheckpointError(f"model {name!r}: {error}") from error
+
+
+def checkpoint_at(record: ModelRecord, epoch: int) -> Mapping[str, Any]:
+    """Return the {"epoch", "file", "lr"} of the weights that training kept after `epoch`, counted from 1.
+
+    Raises:
+        CheckpointError: none was kept then; the message lists those there are.
+    """
+    kept = {item["epoch"]: item for item in record.checkpoints}
+    if isinstance(epoch, bool) or epoch not in kept:
+        there = f"one of the epochs {sorted(kept)}" if kept else "left empty, for no weights of its training were kept"
+        raise CheckpointError(
+            f"`checkpoint` of model {record.name!r} must be {there}, got {epoch!r}. "
+            "Choose one of them, or none for the final weights."
+        )
+    return kept[epoch]
 
 
 def write_record(ws: Workspace, record: ModelRecord) -> None:

@@ -12,6 +12,7 @@ from fvm_core.errors import DataError, JobError
 from fvm_core.files import slug
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.settings import ScoreSettings
+from fvm_core.influence.store import default_run
 from fvm_core.jobs.folder import open_folder
 from fvm_core.jobs.status import list_jobs
 from fvm_core.models.store import ModelRecord
@@ -30,6 +31,7 @@ LISSA: dict[str, tuple[str, str]] = {
     "lissa_damping": ("Damping", "Added to the Hessian's eigenvalues, as a share of the scale: in [0, 1)"),
     "lissa_repeats": ("Repeats", "Independent estimates that are averaged"),
 }
+Checkpoint = tuple[str, int]
 CLEAN_WORDS = ("valid", "test", "clean")
 DEFAULTS = ScoreSettings()
 
@@ -59,14 +61,16 @@ def likely_sets(names: Sequence[str], record: ModelRecord | None) -> tuple[str, 
     return training, used if used in names else (others or [training])[0]
 
 
-def run_name(model: str, dataset: str, files: Sequence[ScoreFile]) -> str:
-    """Return the folder of a model's scores: the model's name, or with the dataset's when that one holds another's.
+def run_name(model: str, dataset: str, files: Sequence[ScoreFile], checkpoint: int | None = None) -> str:
+    """Return the folder of a model's scores: the model's name, with the epoch of a checkpoint, and with the dataset's
+    name when that folder holds another's.
 
-    >>> run_name("demo-fvm", "digits", [])
-    'demo-fvm'
+    >>> run_name("demo-fvm", "digits", []), run_name("demo-base", "digits", [], 4)
+    ('demo-fvm', 'demo-base-epoch-004')
     """
-    others = {item.dataset for item in files if item.run == model} - {dataset}
-    return slug(f"{model}-{dataset}") if others else model
+    run = default_run(model, checkpoint)
+    others = {item.dataset for item in files if item.run == run} - {dataset}
+    return slug(f"{run}-{dataset}") if others else run
 
 
 def plan(
@@ -77,19 +81,29 @@ def plan(
     methods: Sequence[str],
     settings: Mapping[str, Any],
     files: Sequence[ScoreFile],
+    checkpoints: Sequence[Checkpoint] = (),
 ) -> list[Planned]:
-    """Return one job a model, in the order given; methods are put into the order of METHODS."""
+    """Return one job a model and one a checkpoint, in the order given; methods are put into the order of METHODS."""
     planned = []
     chosen = [key for key in METHODS if key in methods]
-    for model in models:
-        run = run_name(model, dataset, files)
+    for model, epoch in [*((model, None) for model in models), *checkpoints]:
+        run = run_name(model, dataset, files, epoch)
         args = {
             "model": model, "dataset": dataset, "validation": validation, "methods": chosen, "run": run,
             "settings": dict(settings),
         }  # fmt: skip
+        title = f"Score {dataset} with {model}"
+        if epoch is not None:
+            args["checkpoint"] = epoch
+            title += f", epoch {epoch}"
         replaces = sum(item.run == run and item.method in chosen for item in files)
-        planned.append(Planned(run, f"Score {dataset} with {model}", args, replaces))
+        planned.append(Planned(run, title, args, replaces))
     return planned
+
+
+def checkpoints_of(models: Mapping[str, ModelRecord]) -> list[Checkpoint]:
+    """Return every (model, epoch) whose weights were kept during training."""
+    return [(name, int(item["epoch"])) for name, record in models.items() for item in record.checkpoints]
 
 
 def busy_runs(workspace: Workspace, kind: str) -> dict[str, str]:

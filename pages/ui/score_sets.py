@@ -54,6 +54,10 @@ class ScoreFile:
         return str(self.provenance.get("model", {}).get("sha256", ""))
 
     @property
+    def final(self) -> bool:
+        return self.provenance.get("model", {}).get("epoch") is None
+
+    @property
     def dataset(self) -> str:
         return str(self.provenance.get("dataset", {}).get("name", ""))
 
@@ -148,9 +152,10 @@ def snapshot_files(workspace: Workspace) -> list[ScoreFile]:
 
 
 def selected_runs(runs: Mapping[str, Sequence[ScoreFile]]) -> list[str]:
-    """Return the runs to start with: the newest of each role, in the order base, VM, FVM."""
+    """Return the runs to start with: the newest of each role, in the order base, VM, FVM; final weights, if scored,
+    before those from the middle of a training run."""
     newest: dict[str, str] = {}
-    for run, files in sorted(runs.items(), key=lambda pair: max(item.modified for item in pair[1])):
+    for run, files in sorted(runs.items(), key=lambda pair: (pair[1][0].final, max(item.modified for item in pair[1]))):
         newest[files[0].role] = run
     return [run for run in runs if run in newest.values()]
 
