@@ -150,7 +150,9 @@ def _weights(
     record = read_record(workspace, name)
     file = WEIGHTS_FILE if epoch is None else str(checkpoint_at(record, epoch)["file"])
     model, record = load_model(workspace, name, file=file, allow_custom=custom)
-    origin = {"name": record.name, "role": record.role, "sha256": record.sha256, "spec": record.spec.to_json()}
+    origin: dict[str, Any] = {
+        "name": record.name, "role": record.role, "sha256": record.sha256, "spec": record.spec.to_json()
+    }  # fmt: skip
     if epoch is not None:
         origin |= {"sha256": file_sha256(model_folder(workspace, name) / file), "epoch": epoch}
     return model, record, origin

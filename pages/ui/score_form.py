@@ -88,7 +88,7 @@ def plan(
     chosen = [key for key in METHODS if key in methods]
     for model, epoch in [*((model, None) for model in models), *checkpoints]:
         run = run_name(model, dataset, files, epoch)
-        args = {
+        args: dict[str, Any] = {
             "model": model, "dataset": dataset, "validation": validation, "methods": chosen, "run": run,
             "settings": dict(settings),
         }  # fmt: skip
