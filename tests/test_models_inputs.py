@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 from fvm_core.errors import DataError, SettingsError
-from fvm_core.models.inputs import random_crop_flip, to_input
+from fvm_core.models.inputs import black, random_crop_flip, to_input
 from fvm_core.models.spec import NORMALISATIONS, ModelSpec
 
 
@@ -48,23 +50,39 @@ def test_to_input_refuses_bad_normalisation() -> None:
         to_input(_pixels(), ModelSpec("cifar_resnet18", 10, std=(0.0,)))
 
 
-def test_crop_flip_gives_every_shift_and_mirror_of_the_padded_image() -> None:
-    image = torch.arange(1.0, 2 * 5 * 6 + 1).view(1, 2, 5, 6)
-    padded = torch.nn.functional.pad(image, (1, 1, 1, 1))
+def test_crop_flip_is_the_usual_recipe_on_raw_pixels_to_the_last_bit() -> None:
+    """The expected side is torchvision's: pad the uint8 image with black, crop, mirror, and only then normalise."""
+    mean, std = NORMALISATIONS["cifar10"]
+    spec = ModelSpec("cifar_resnet18", 10, mean=mean, std=std)
+    pixels = _pixels(b=1, size=5)
+    normalise = v1.Compose([v1.ToTensor(), v1.Normalize(mean, std)])
+    padded = v1.Pad(1, fill=0)(Image.fromarray(pixels[0]))
     possible = []
     for top in range(3):
         for left in range(3):
-            crop = padded[0, :, top : top + 5, left : left + 6]
-            possible += [crop, crop.flip(-1)]
-    out = random_crop_flip(image.expand(400, -1, -1, -1), torch.Generator().manual_seed(3), padding=1)
+            crop = v1.functional.crop(padded, top, left, 5, 5)
+            possible += [normalise(crop), normalise(v1.functional.hflip(crop))]
+    x = to_input(pixels, spec).expand(400, -1, -1, -1)
+    out = random_crop_flip(x, torch.Generator().manual_seed(3), fill=black(spec), padding=1)
     found = {next(i for i, crop in enumerate(possible) if torch.equal(sample, crop)) for sample in out}
     assert found == set(range(18))
 
 
+@pytest.mark.parametrize("name", NORMALISATIONS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_black_is_what_to_input_makes_of_zeros(name: str, channels: int) -> None:
+    mean, std = NORMALISATIONS[name]
+    if len(mean) > channels:
+        mean, std = mean[:1], std[:1]
+    spec = ModelSpec("cifar_resnet18", 10, in_channels=channels, mean=mean, std=std)
+    expected = v2.functional.normalize(torch.zeros(channels, 1, 1), mean * (channels // len(mean)), std)
+    assert torch.equal(black(spec), expected[:, 0, 0])
+
+
 def test_crop_flip_depends_on_the_generator_only() -> None:
-    x = torch.randn(8, 3, 32, 32)
-    first = random_crop_flip(x, torch.Generator().manual_seed(1))
+    x, fill = torch.randn(8, 3, 32, 32), torch.zeros(3)
+    first = random_crop_flip(x, torch.Generator().manual_seed(1), fill=fill)
     torch.manual_seed(99)
-    assert torch.equal(first, random_crop_flip(x, torch.Generator().manual_seed(1)))
-    assert not torch.equal(first, random_crop_flip(x, torch.Generator().manual_seed(2)))
+    assert torch.equal(first, random_crop_flip(x, torch.Generator().manual_seed(1), fill=fill))
+    assert not torch.equal(first, random_crop_flip(x, torch.Generator().manual_seed(2), fill=fill))
     assert first.shape == x.shape and first.is_contiguous()

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from fvm_core.errors import DataError, SettingsError
 from fvm_core.models.spec import ModelSpec
@@ -38,11 +37,17 @@ def to_input(pixels: NDArray[np.uint8], spec: ModelSpec, *, device: str | torch.
     return tensor.div_(255).sub_(mean).div_(std).contiguous()
 
 
-def random_crop_flip(x: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
-    """Return (b, c, h, w): each image padded with zeros on all sides, cropped at random, mirrored with chance 1/2.
+def black(spec: ModelSpec) -> Tensor:
+    """Return (c,) float32: what a black pixel (0) becomes in `to_input`, so (0 - mean) / std."""
+    return to_input(np.zeros((1, 1, 1, spec.in_channels), np.uint8), spec).view(-1)
 
-    Zero is the mean colour of a normalised input. The draws come from `generator` (on the CPU) alone, so one seed gives
-    one result on every device.
+
+def random_crop_flip(x: Tensor, generator: torch.Generator, *, fill: Tensor, padding: int = 4) -> Tensor:
+    """Return (b, c, h, w): each image padded on all sides, cropped at random, mirrored with chance 1/2.
+
+    `fill` (c,) is the colour of the border. With `black(spec)` the result is, to the last bit, that of the usual
+    recipe, which pads the raw pixels with zeros and normalises afterwards. The draws come from `generator` (on the CPU)
+    alone, so one seed gives one result on every device.
     """
     b, _, h, w = x.shape
     shifts = torch.randint(0, 2 * padding + 1, (2, b), generator=generator)
@@ -50,7 +55,8 @@ def random_crop_flip(x: Tensor, generator: torch.Generator, padding: int = 4) ->
     columns = torch.arange(w).expand(b, w)
     columns = torch.where(mirrored[:, None], w - 1 - columns, columns) + shifts[1][:, None]
     rows = torch.arange(h).expand(b, h) + shifts[0][:, None]
-    padded = F.pad(x, (padding, padding, padding, padding)).permute(0, 2, 3, 1)
+    padded = fill.to(x).repeat(b, h + 2 * padding, w + 2 * padding, 1)
+    padded[:, padding : padding + h, padding : padding + w] = x.permute(0, 2, 3, 1)
     samples = torch.arange(b)[:, None, None].to(x.device)
     out = padded[samples, rows[:, :, None].to(x.device), columns[:, None, :].to(x.device)]
     return out.permute(0, 3, 1, 2).contiguous()

@@ -15,7 +15,7 @@ from fvm_core.data.dataset import LabeledImages
 from fvm_core.data.validation import check_head
 from fvm_core.errors import DataError
 from fvm_core.jobs.context import JobContext, JobStopped
-from fvm_core.models.inputs import random_crop_flip, to_input
+from fvm_core.models.inputs import black, random_crop_flip, to_input
 from fvm_core.models.spec import ModelSpec
 from fvm_core.workspace import Workspace
 
@@ -37,12 +37,12 @@ class Feed:
     def batch(self, positions: NDArray[np.int64], *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return images (b, c, h, w) float32 and labels (b,) int64 of the usable samples at `positions`.
 
-        With a `generator` the images are cropped (padding 4) and flipped at random.
+        With a `generator` the images are padded (4 black pixels), cropped and flipped at random.
         """
         rows = self.usable[positions]
         x = to_input(self.cache.read(rows), self.spec)
         if generator is not None:
-            x = random_crop_flip(x, generator)
+            x = random_crop_flip(x, generator, fill=black(self.spec))
         memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
         y = torch.from_numpy(self.labels[rows])
         return x.to(self.device, memory_format=memory_format), y.to(self.device)
