@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +84,10 @@ class SquaredGradients:
 
     def sums(self, x: Tensor, y: Tensor, totals: dict[str, Tensor]) -> None:
         """Add the sum over samples of squared gradients of cross-entropy to `totals` {parameter: float64}, in place."""
+        self.pulled_sums(x, lambda logits: residuals(logits, y), totals)
+
+    def pulled_sums(self, x: Tensor, pull_of: Callable[[Tensor], Tensor], totals: dict[str, Tensor]) -> None:
+        """As `sums`, with the gradient at the logits that `pull_of(logits)` (b, c) gives."""
 
         def consume(layer: str, indices: list[int], many: list[Calls]) -> None:
             module, owned = self.model.get_submodule(layer), self.plan.owned[layer]
@@ -92,7 +97,7 @@ class SquaredGradients:
         with evaluating(self.model):
             capture = Capture(self.model, self.plan.calls)
             logits = self._alone(x) if self.plan.alone else capture.forward(x)
-            pull = residuals(logits.detach(), y)
+            pull = pull_of(logits.detach())
             capture.backward(logits, [pull], consume)
             for _, grads in self._others(x, pull, self.plan.fallback):
                 for name, value in grads.items():
@@ -112,10 +117,26 @@ class SquaredGradients:
         found, logits = self.contributions(x, lambda z: torch.stack([residuals(z, y) for y in labels.t()]), weights)
         return torch.stack([total(part) for part in found], dim=1), logits
 
+    def head_metric(self, layer: str, a: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return what the Linear `layer` adds to s, from its input a (b, in) and the gradient g (b, c) at its output:
+        `scale` (b, c) float64 and None for the sum over c of scale g^2, or (scale, Q) for that of scale (g Q)^2."""
+        owned = self.plan.owned[layer]
+        head: Any = self.model.get_submodule(layer)
+        scale = a.new_zeros(len(a), head.out_features, dtype=torch.float64)
+        if owned["weight"] in weights:
+            scale += a.double().square() @ weights[owned["weight"]].double().t()
+        if owned.get("bias") in weights:
+            scale += weights[owned["bias"]].double()
+        return scale, None
+
+    def shapes(self) -> dict[str, torch.Size]:
+        """Return the shapes of what `weights` and `totals` may hold: here the parameters'."""
+        return {name: value.shape for name, value in self.model.named_parameters()}
+
     def _local(self, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        known = dict(self.model.named_parameters())
+        known = self.shapes()
         for name, weight in weights.items():
-            if name not in known or weight.shape != known[name].shape:
+            if name not in known or weight.shape != known[name]:
                 raise SettingsError(
                     f"`weights` must hold tensors of the model's parameter shapes, got {name} {tuple(weight.shape)}."
                 )

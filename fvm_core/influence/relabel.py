@@ -124,16 +124,12 @@ def _bounds(head: _HeadInput, logits: Tensor, engine: SquaredGradients, weights:
     """Return (b, c) float64: the last layer's part of s for every label; 0 where there is none."""
     bounds = torch.zeros_like(logits, dtype=torch.float64)
     for name, inner, out, version in head.seen:
-        owned = engine.plan.owned.get(name)
         same = out.shape == logits.shape and out.data_ptr() == logits.data_ptr() and out._version == version
-        if owned is None or not same:
+        if name not in engine.plan.owned or not same:
             continue
-        scale = torch.zeros_like(bounds)
-        if owned["weight"] in weights:
-            scale += inner.double().square() @ weights[owned["weight"]].double().t()
-        if owned.get("bias") in weights:
-            scale += weights[owned["bias"]].double()
+        scale, basis = engine.head_metric(name, inner, weights)
         for label in range(logits.shape[1]):
             pull = residuals(logits.double(), torch.full_like(logits[:, 0], label, dtype=torch.long))
+            pull = pull if basis is None else pull @ basis
             bounds[:, label] = (pull.square() * scale).sum(1)
     return bounds
