@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
+from fvm_core.data.spreadsheet import GUARD, unguarded
 from fvm_core.data.subset import choose_rows
 from fvm_core.data.tables import read_table, strings, table_columns
 from fvm_core.errors import DataError
@@ -31,7 +32,8 @@ def apply_corrections(dataset: LabeledImages) -> LabeledImages:
     """Return `dataset` with the labels of `spec.corrections` (CSV or Parquet) in place of its own, matched by id.
 
     The file needs `id` and `label` (class index) or `name` (class name); ids it leaves out keep their label. Its
-    `dataset_fingerprint` must be this dataset's, or that of the rows that include/exclude choose. Options:
+    `dataset_fingerprint` must be this dataset's, or that of the rows that include/exclude choose. A column
+    `formula_guard` says that texts were marked for spreadsheets (`fvm_core.data.spreadsheet`). Options:
     `corrections_before` (list of files laid below it first), `corrections_check` = "ids" skips the fingerprint.
 
     Raises:
@@ -51,8 +53,8 @@ def _lay(dataset: LabeledImages, path: str) -> LabeledImages:
             f"corrections `{path}` must have the columns `id` and `label` or `name`, got {list(columns)}. "
             "Export them from the Review page."
         )
-    wanted = [column for column in ("id", "label", "name", FINGERPRINT) if column in columns]
-    table = read_table(path, wanted, text=["id", "name", FINGERPRINT])
+    wanted = [column for column in ("id", "label", "name", FINGERPRINT, GUARD) if column in columns]
+    table = _without_guard(read_table(path, wanted, text=["id", "name", FINGERPRINT, GUARD]), path)
     ids = strings(table["id"], "id")
     notes = _check_fingerprint(dataset, path, table)
     places = _places(dataset, path, ids)
@@ -61,6 +63,17 @@ def _lay(dataset: LabeledImages, path: str) -> LabeledImages:
     changed = int((labels != dataset.labels).sum())
     notes = (*dataset.notes, *notes, f"{changed:,} labels were changed by the corrections `{path}`.")
     return replace(dataset, labels=labels, notes=notes)
+
+
+def _without_guard(table: pa.Table, path: str) -> pa.Table:
+    """Take away the apostrophes that keep a spreadsheet from computing ids and names."""
+    if GUARD not in table.column_names:
+        return table
+    marks = strings(table[GUARD], GUARD)
+    for name in {"id", "name"} & set(table.column_names):
+        texts = unguarded(strings(table[name], name), marks, path=path)
+        table = table.set_column(table.column_names.index(name), name, texts)
+    return table
 
 
 def _check_fingerprint(dataset: LabeledImages, path: str, table: pa.Table) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from fvm_core.data.corrections import with_corrections
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.registry import add_dataset, list_datasets
+from fvm_core.data.spreadsheet import csv_text
 from fvm_core.errors import ReviewError
 from fvm_core.files import atomic_write, file_sha256, slug, write_json
 from fvm_core.provenance import digest, machine, now, version
@@ -132,6 +133,8 @@ def export_provenance(
 def write_export(workspace: Workspace, name: str, frame: pd.DataFrame, provenance: Mapping[str, Any]) -> Exported:
     """Write `exports/NAME.csv`, `.parquet` and `.provenance.json` (each whole or not at all) and return their paths.
 
+    In the CSV, texts that a spreadsheet would compute are marked; loading it as corrections takes the marks away.
+
     Raises:
         StorageError: the disk refused; earlier exports of that name are untouched as far as they were not replaced.
     """
@@ -143,7 +146,7 @@ def write_export(workspace: Workspace, name: str, frame: pd.DataFrame, provenanc
     with atomic_write(files.parquet) as file:
         pq.write_table(table, file)
     with atomic_write(files.csv, "w", encoding="utf-8", newline="") as file:
-        frame.to_csv(file, index=False)
+        file.write(csv_text(frame))
     sums = {path.name: file_sha256(path) for path in (files.csv, files.parquet)}
     write_json(files.provenance, {**provenance, "sha256": sums})
     return files

@@ -6,6 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from fvm_core.data.spreadsheet import csv_text
+
 
 def draw(figure: go.Figure, *, name: str, data: pd.DataFrame, alt: str) -> None:
     """Draw `figure`; `name` is the key and the name of its files, `alt` says in words what it shows."""
@@ -19,8 +21,8 @@ def draw(figure: go.Figure, *, name: str, data: pd.DataFrame, alt: str) -> None:
 
 
 def csv_button(data: pd.DataFrame, *, name: str, label: str = "Data as CSV") -> None:
-    """Draw a small button that downloads `data`; the text is made when it is pressed."""
+    """Draw a small button that downloads `data`, safe for spreadsheets; the text is made when it is pressed."""
     st.download_button(
-        label, data=lambda: data.to_csv(index=False).encode(), file_name=f"{name}.csv", mime="text/csv",
+        label, data=lambda: csv_text(data).encode(), file_name=f"{name}.csv", mime="text/csv",
         key=f"csv_{name}", icon=":material/download:", type="tertiary", on_click="ignore",
     )  # fmt: skip
