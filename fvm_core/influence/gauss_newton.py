@@ -14,7 +14,7 @@ def signed_residuals(logits: Tensor, signs: Tensor) -> Tensor:
     model's own labels) as second moment. One label drawn from p has it too, but where the model is sure it is nearly
     always the same label: the signs let every label count in every sample, by sqrt(p).
 
-    >>> signed_residuals(torch.zeros(1, 2), torch.tensor([[1.0, -1.0]])).round(decimals=3).tolist()
+    >>> signed_residuals(torch.zeros(1, 2).double(), torch.tensor([[1.0, -1.0]])).round(decimals=3).tolist()
     [[-0.707, 0.707]]
     """
     p = torch.softmax(logits.double(), dim=1)
