@@ -18,7 +18,7 @@ from fvm_core.jobs.kinds import load_kind
 from fvm_core.jobs.nested import NestedContext
 from fvm_core.models.spec import ModelSpec
 from fvm_core.models.store import ModelRecord, list_models
-from fvm_core.tuning.settings import TrainSettings, TuneSettings
+from fvm_core.tuning.settings import TrainSettings, TuneSettings, effective
 from fvm_core.workspace import Workspace
 
 SHARES = {"train": 40, "tune-vm": 10, "tune-fvm": 20, "score-base": 14, "score-vm": 14, "score-fvm": 14, "snapshots": 8}
@@ -118,9 +118,10 @@ def made_before(arguments: dict[str, Any], workspace: Workspace) -> bool:
 def _differences(record: ModelRecord, arguments: dict[str, Any], workspace: Workspace) -> list[str]:
     """Return in words what of a kept model is not as the arguments want it."""
     tunes = isinstance(arguments["model"], str)
-    wanted = (TuneSettings if tunes else TrainSettings).from_json(arguments["settings"]).to_json()
-    kept = {key: tuple(value) if isinstance(value, list) else value for key, value in record.settings.items()}
-    differs = [f"`{key}`" for key, value in wanted.items() if kept.get(key) != value]
+    every = (TuneSettings if tunes else TrainSettings).from_json(arguments["settings"]).to_json()
+    wanted, kept = effective(every), effective(record.settings)
+    kept = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
+    differs = [f"`{key}`" for key in every if wanted.get(key) != kept.get(key)]
     dataset = open_named(workspace, arguments["dataset"]) if arguments.get("dataset") else None
     if tunes:
         spec = record.spec

@@ -103,6 +103,17 @@ def test_made_before_keeps_the_same_model(data: Workspace) -> None:
     assert pipeline.made_before(part(data, "tune-vm"), data)
 
 
+def test_a_model_of_the_first_version_counts_as_made_with_the_same_settings(data: Workspace) -> None:
+    record(data, "x-base")
+    settings = TuneSettings(steps=3, solver="sgd", rho=0.1).to_json()
+    later = {key for key in settings if key.startswith(("asam_", "fsam_", "lpf_", "clip_", "sharpness_rho"))}
+    assert len(later) == 8
+    record(data, "x-vm", settings={key: value for key, value in settings.items() if key not in later})
+    assert pipeline.made_before(part(data, "tune-vm"), data)
+    record(data, "x-vm", settings={**settings, "fsam_sigma": 0.5, "lpf_gamma": 0.5})
+    assert pipeline.made_before(part(data, "tune-vm"), data)
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -125,6 +136,9 @@ def test_another_base_of_that_name_is_refused_with_a_remedy(data: Workspace, cha
         ({"created": "2025-12-31"}, "parent than the `x-base` of now"),
         ({"parent": "y-base"}, "parent than the `x-base` of now"),
         ({"settings": TuneSettings(steps=4, solver="sgd", rho=0.1).to_json()}, "`steps`"),
+        ({"settings": TuneSettings(steps=3, solver="fsam", rho=0.1).to_json()}, "`solver`"),
+        ({"settings": TuneSettings(steps=3, solver="sgd", rho=0.1, clip_norm=1.0).to_json()}, "`clip_norm`"),
+        ({"settings": {"solver": "sgd", "rho": 0.1}}, "`batch_size`"),
     ],
 )
 def test_a_model_tuned_from_other_weights_is_refused(data: Workspace, change: Any, word: str) -> None:

@@ -12,17 +12,18 @@ from torch import nn
 
 from fvm_core.errors import JobError, SettingsError
 from fvm_core.jobs.context import JobContext, JobStopped
+from fvm_core.tuning.solver import Solver
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
     """What is run, and how it is kept.
 
-    `step(k)` does training step k (from 0) and returns the batch's loss; it must be a pure function of k, the model
-    and the optimizer. `lr(k)` is its learning rate. `after(done, loss)` runs once `done` steps are behind (first with
-    done = 0 and no loss, before any step): it measures and writes snapshots, and changes nothing.
-    `identity` names data and settings: a state kept under another one is refused. `hint` ends the error about a
-    diverged loss.
+    `step(k)` does training step k (from 0) and returns the batch's loss; it must be a pure function of k, the model,
+    the optimizer and the `solver`, if there is one. `lr(k)` is its learning rate. `after(done, loss)` runs once `done`
+    steps are behind (first with done = 0 and no loss, before any step): it measures and writes snapshots, and changes
+    nothing. `identity` names data and settings: a state kept under another one is refused. `hint` ends the error about
+    a diverged loss.
     """
 
     model: nn.Module
@@ -34,13 +35,14 @@ class Loop:
     save_every: int
     identity: str
     hint: str
+    solver: Solver | None = None
 
 
 def run_loop(context: JobContext, loop: Loop) -> None:
     """Run `loop` to its end, from the kept state if there is one.
 
-    The state (model with buffers, optimizer, step) is kept every `save_every` steps and on a stop. Resumed on the same
-    machine with the same number of threads, the weights end bitwise equal to those of an uninterrupted run.
+    The state (model with buffers, optimizer, solver, step) is kept every `save_every` steps and on a stop. Resumed on
+    the same machine with the same number of threads, the weights end bitwise equal to those of an uninterrupted run.
 
     Raises:
         JobStopped: the person asked to stop; the state was kept before.
@@ -74,6 +76,7 @@ def _keep(context: JobContext, loop: Loop, done: int) -> None:
             "threads": torch.get_num_threads(),
             "model": loop.model.state_dict(),
             "optimizer": loop.optimizer.state_dict(),
+            "solver": loop.solver.state_dict() if loop.solver is not None else {},
         }
     )
 
@@ -91,4 +94,6 @@ def _restore(context: JobContext, loop: Loop) -> int:
         torch.set_num_threads(state["threads"])
     loop.model.load_state_dict(state["model"])
     loop.optimizer.load_state_dict(state["optimizer"])
+    if loop.solver is not None and state.get("solver"):
+        loop.solver.load_state_dict(state["solver"])
     return int(state["step"])

@@ -27,8 +27,8 @@ class Measurements:
     """Measures a model in eval mode and fp32, each quantity when its `*_every` steps are over, and first and last.
 
     val_loss, val_accuracy: of 2,000 fixed validation samples. sam_gap, random_sharpness, top_eigenvalue: of a fixed
-    probe of `probe_size` validation samples, at radius `rho` for SGD too, so that VM and FVM can be compared; the
-    eigenvalue of 128 of them, for its dozen products would take longer than the tuning otherwise.
+    probe of `probe_size` validation samples, at the radius `measured_rho` for SGD too, so that VM and FVM can be
+    compared; the eigenvalue of 128 of them, for its dozen products would take longer than the tuning otherwise.
     noisy_loss: of `probe_size` fixed samples of the noisy training set, if there is one.
     """
 
@@ -46,7 +46,7 @@ class Measurements:
             found = measure_sharpness(
                 model,
                 [partial(_share, x=x, y=y, total=len(self._probe)) for x, y in self._probe_batches()],
-                rho=settings.rho,
+                rho=settings.measured_rho,
                 directions=settings.directions,
                 seed=derived_seed(settings.seed, done, purpose=DIRECTIONS),
             )

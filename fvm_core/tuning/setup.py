@@ -42,14 +42,23 @@ def make_optimizer(model: nn.Module, settings: TrainSettings | TuneSettings) -> 
     )
 
 
-def check_batches(batches: Batches, model: nn.Module, what: str) -> None:
+def check_batches(batches: Batches, model: nn.Module, what: str, *, draws: int = 1) -> None:
     """Refuse batches of one sample for a model with BatchNorm, whose statistics they cannot give.
 
+    With `draws` > 1 (LPF) each of so many equal shares of a batch is a batch of its own.
+
     Raises:
-        SettingsError: naming `batch_size`.
+        SettingsError: naming `batch_size`, or `lpf_draws`.
     """
-    if batches.smallest < 2 and any(isinstance(item, nn.modules.batchnorm._BatchNorm) for item in model.modules()):
+    normed = any(isinstance(item, nn.modules.batchnorm._BatchNorm) for item in model.modules())
+    if batches.smallest < 2 and normed:
         raise SettingsError(
             f"`batch_size` must be >= 2 for a model with BatchNorm, got batches of one: {batches.batch_size} for the "
             f"{batches.n} samples of the {what}. Raise `batch_size`."
+        )
+    least, why = (2, " for BatchNorm") if normed else (1, "")
+    if batches.smallest // draws < least:
+        raise SettingsError(
+            f"`lpf_draws` must leave each draw >= {least} samples{why}, got {draws} draws for batches of "
+            f"{batches.smallest}. Lower `lpf_draws` or raise `batch_size`."
         )

@@ -1,4 +1,4 @@
-"""The `tune` job: to a minimum (VM, SGD) or a flat minimum (FVM, SAM) of the clean validation set's loss."""
+"""The `tune` job: to a minimum (VM) or a flat minimum (FVM) of the clean validation set's loss."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from fvm_core.provenance import digest, now
 from fvm_core.tuning.batches import Batches, derived_seed, step_generator
 from fvm_core.tuning.feed import Feed, describe, open_feed
 from fvm_core.tuning.loop import Loop, run_loop
+from fvm_core.tuning.make_solver import make_solver, remedy
 from fvm_core.tuning.measure import Measurements
 from fvm_core.tuning.output import Output
 from fvm_core.tuning.precision import Precision, pick_device, resolve_precision
-from fvm_core.tuning.sam import sam_step
 from fvm_core.tuning.schedule import cosine
-from fvm_core.tuning.settings import TuneSettings
+from fvm_core.tuning.settings import TuneSettings, effective
 from fvm_core.tuning.setup import check_batches, environment, make_optimizer, place
+from fvm_core.tuning.solvers import role_of
 from fvm_core.workspace import Workspace
 
 
@@ -34,8 +35,8 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     """Tune `args["model"]` on `args["validation"]` under `args["settings"]`; keep it as `args["name"]`.
 
     `args["dataset"]` (may be null) names the noisy training set whose loss is watched. Writes train_loss and lr every
-    step, and the measurements of `Measurements` when due. The new model has role `vm` (sgd) or `fvm` (sam) and
-    `settings.snapshots` kept weights. Returns the model's name, final metrics and notes.
+    step, and the measurements of `Measurements` when due. The new model has role `vm` (sgd) or `fvm` (any
+    other solver) and `settings.snapshots` kept weights. Returns the model's name, final metrics and notes.
 
     Raises:
         FVMError: data, settings or name cannot be used, or the loss diverged.
@@ -62,12 +63,12 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
             noisy_feed = open_feed(noisy, parent.spec, workspace, context, what="training set", **options)
         measurements = Measurements(settings, feed, noisy_feed)
         tuning = Tuning(context, output, settings, precision, model, feed, measurements)
-        identity = digest([settings.to_json(), parent.sha256, validation.fingerprint, precision.used])
+        identity = digest([effective(settings.to_json()), parent.sha256, validation.fingerprint, precision.used])
         run_loop(context, tuning.loop(identity))
         metrics = measurements.losses(model, live=False)
     record = ModelRecord(
         name=output.name,
-        role="fvm" if settings.solver == "sam" else "vm",
+        role=role_of(settings.solver),
         spec=parent.spec,
         parent=parent.name,
         parent_sha256=parent.sha256,
@@ -99,6 +100,31 @@ def snapshot_file(step: int) -> str:
 
 
 @dataclass(frozen=True)
+class BatchLoss:
+    """The mean cross-entropy of one batch under `model`, for the solvers (see `solver.LossFunction`).
+
+    Every call seeds dropout from `seed`, so that all passes of a step over the same rows draw the same mask; other rows
+    draw another one.
+    """
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    precision: Precision
+    seed: int
+
+    @property
+    def size(self) -> int:
+        return len(self.y)
+
+    def __call__(self, rows: slice | None = None) -> Tensor:
+        chosen = slice(0, self.size) if rows is None else rows
+        torch.manual_seed(self.seed + chosen.start)
+        with self.precision.autocast():
+            return F.cross_entropy(self.model(self.x[chosen]), self.y[chosen])
+
+
+@dataclass(frozen=True)
 class Tuning:
     """The moving parts of one tuning."""
 
@@ -111,35 +137,19 @@ class Tuning:
     measurements: Measurements
 
     def loop(self, identity: str) -> Loop:
-        """Return the loop over `steps` steps, each on one batch of the validation set.
-
-        Dropout draws the same mask in both passes of SAM, so that they see one loss.
-        """
+        """Return the loop over `steps` steps of the solver, each on one batch of the validation set."""
         settings = self.settings
         batches = Batches(len(self.feed), settings.batch_size, settings.seed)
-        check_batches(batches, self.model, "validation set")
-        optimizer = make_optimizer(self.model, settings)
+        draws = settings.lpf_draws if settings.solver == "lpf" else 1
+        check_batches(batches, self.model, "validation set", draws=draws)
+        optimizer, solver = make_optimizer(self.model, settings), make_solver(settings)
 
         def step(k: int) -> float:
             generator = step_generator(settings.seed, k) if settings.augment else None
             x, y = self.feed.batch(batches.at(k), generator=generator)
+            loss = BatchLoss(self.model, x, y, self.precision, derived_seed(settings.seed, k))
+            return solver.step(self.model, optimizer, loss, k=k).item()
 
-            def loss_function() -> Tensor:
-                torch.manual_seed(derived_seed(settings.seed, k))
-                with self.precision.autocast():
-                    return F.cross_entropy(self.model(x), y)
-
-            if settings.solver == "sam":
-                return sam_step(self.model, optimizer, loss_function, rho=settings.rho).item()
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_function()
-            loss.backward()
-            optimizer.step()
-            return loss.item()
-
-        remedy = f"a lower `lr` than {settings.lr}"
-        if settings.solver == "sam":
-            remedy += f" or a smaller `rho` than {settings.rho}"
         return Loop(
             model=self.model,
             optimizer=optimizer,
@@ -149,7 +159,8 @@ class Tuning:
             after=self.after,
             save_every=settings.save_every,
             identity=identity,
-            hint=f"Try {remedy}.",
+            hint=remedy(settings),
+            solver=solver,
         )
 
     def after(self, done: int, loss: float | None) -> None:
