@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fvm_core.influence.methods import METHODS
+from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.workspace import Workspace
 
 SHARPNESS = {"base": 1.0, "imported": 1.0, "vm": 1.3, "fvm": 1.4}
@@ -97,7 +97,7 @@ def write_run(
     *,
     role: str = "fvm",
     model: str = "",
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = DEFAULT_METHODS,
     rows: NDArray[np.int64] | None = None,
     seed: int = 0,
     notes: Sequence[str] = (),

@@ -61,6 +61,24 @@ METHODS: dict[str, Method] = {
             "baseline; Northcutt et al. 2021 (cleanlab)",
             "cleanlab's label quality in [0, 1]: low = likely wrong",
         ),
+        Method(
+            "tracin",
+            "TracIn",
+            -1,
+            True,
+            "Pruthi et al. 2020",
+            "learning rate times validation gradient times the sample's, over training checkpoints: negative = harmful",
+            "comparison",
+        ),
+        Method(
+            "gex",
+            "GEX",
+            +1,
+            True,
+            "Kim et al. 2023",
+            "mean squared change of the loss over models tuned on the validation set: large = the tuning disagrees",
+            "comparison",
+        ),
     )
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def _rows(context: JobContext, task: Task, item: Pass, units: float, meter: Mete
                 part = rows[low : low + batch]
                 with meter.clock():
                     x, y = task.train.batch(part)
-                    for method, columns in item.columns(task, x, y).items():
+                    for method, columns in item.columns(replace(task, rows=part), x, y).items():
                         pieces[method].append(_table(task, part, method, columns))
                 meter.advance(units * len(part), f"Scoring: {', '.join(METHODS[key].title for key in item.methods)}")
             for method, tables in pieces.items():

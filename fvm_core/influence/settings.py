@@ -20,6 +20,9 @@ class ScoreSettings:
     LiSSA (Eq. 6): `lissa_depth` steps r <- v + (1 - lissa_damping) r - H r / lissa_scale, averaged over
     `lissa_repeats`; the inverse is that of H + lissa_damping * lissa_scale. `lissa_scale` None: from the Hessian's top
     eigenvalue, and doubled when the recursion grows.
+
+    TracIn: `tracin_checkpoints` of those that training kept, evenly spaced, the last among them. GEX: `gex_members`
+    models, each tuned from the scored one on the validation set for `gex_steps` at `gex_lr` (B.1).
     """
 
     damping: float = 1e-8
@@ -31,6 +34,10 @@ class ScoreSettings:
     lissa_scale: float | None = None
     lissa_damping: float = 0.01
     lissa_repeats: int = 1
+    tracin_checkpoints: int = 5
+    gex_members: int = 32
+    gex_steps: int = 1000
+    gex_lr: float = 0.01
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -44,6 +51,10 @@ class ScoreSettings:
             (self.lissa_scale is None or self.lissa_scale > 0, "lissa_scale", "> 0, or none for automatic"),
             (0 <= self.lissa_damping < 1, "lissa_damping", "in [0, 1)"),
             (self.lissa_repeats >= 1, "lissa_repeats", ">= 1"),
+            (self.tracin_checkpoints >= 1, "tracin_checkpoints", ">= 1"),
+            (self.gex_members >= 1, "gex_members", ">= 1"),
+            (self.gex_steps >= 1, "gex_steps", ">= 1"),
+            (self.gex_lr > 0, "gex_lr", "> 0"),
         )
         for holds, name, rule in rules:
             if not holds:

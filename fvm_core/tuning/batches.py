@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-ORDER, AUGMENT, PROBE, DIRECTIONS = range(1, 5)
+ORDER, AUGMENT, PROBE, DIRECTIONS, MEMBERS = range(1, 6)
 
 
 @lru_cache(maxsize=4)

@@ -18,7 +18,7 @@ from pages.ui.theme import NEUTRAL, role_colour
 ROLE_ORDER = ("base", "imported", "vm", "fvm")
 SHORT = {
     "influence": "Influence", "standard": "Standard", "loss": "Loss", "margin": "Margin", "el2n": "EL2N",
-    "confident": "Confident",
+    "confident": "Confident", "tracin": "TracIn", "gex": "GEX",
 }  # fmt: skip
 BASELINES = ("loss", "margin", "el2n", "confident")
 SPARE_COLOURS = ("#CC79A7", "#0072B2", "#D55E00", NEUTRAL)

@@ -27,6 +27,8 @@ UNITS = {
     "margin": "margin",
     "el2n": "EL2N",
     "confident": "label quality",
+    "tracin": "influence (TracIn)",
+    "gex": "loss shift² (nats²)",
 }
 
 

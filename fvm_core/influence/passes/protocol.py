@@ -41,5 +41,5 @@ class Pass(Protocol):
         ...
 
     def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:
-        """Score samples x (b, ...) with labels y (b,)."""
+        """Score samples x (b, ...) with labels y (b,), those at `task.rows`: here the task is of this batch alone."""
         ...

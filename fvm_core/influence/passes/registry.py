@@ -12,6 +12,8 @@ PASSES: dict[str, tuple[str, ...]] = {
     "baselines:BaselinePass": ("loss", "margin", "el2n", "confident"),
     "influence:InfluencePass": ("influence",),
     "standard:StandardPass": ("standard",),
+    "tracin:TracInPass": ("tracin",),
+    "gex:GexPass": ("gex",),
 }
 """`module:class` below this package: the methods that it fills. A class takes those asked for as `methods`."""
 
