@@ -120,10 +120,10 @@ def test_a_step_on_a_sample_lowers_the_validation_loss_by_its_score() -> None:
 
 def test_a_model_without_checkpoints_is_told_before_any_work(ready: Workspace) -> None:
     write_record(ready, replace(read_record(ready, "b"), checkpoints=(), role="fvm", parent="a-base"))
-    with pytest.raises(CheckpointError, match="model 'b' has none. Score the base model it was tuned from, 'a-base'"):
+    with pytest.raises(CheckpointError, match=r"model 'b' has none\. Score the base model it was tuned from, 'a-base'"):
         score.run(MemoryContext(), arguments(methods=["loss", "tracin"]), ready)
     write_record(ready, replace(read_record(ready, "b"), role="imported", parent=""))
-    with pytest.raises(CheckpointError, match="has none. Score a model trained here, or leave TracIn out"):
+    with pytest.raises(CheckpointError, match=r"has none\. Score a model trained here, or leave TracIn out"):
         score.run(MemoryContext(), arguments(methods=["loss", "tracin"]), ready)
     assert not list(ready.scores.rglob("*.parquet"))
 
