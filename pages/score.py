@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -16,6 +17,7 @@ from pages.ui.errors import shown
 from pages.ui.links import link
 from pages.ui.score_form import (
     DEFAULTS,
+    ENSEMBLES,
     LISSA,
     RELABEL,
     Checkpoint,
@@ -29,6 +31,7 @@ from pages.ui.score_form import (
     role_title,
 )
 from pages.ui.score_sets import ScoreFile, listed
+from pages.ui.text import plain
 
 
 def main() -> None:
@@ -88,7 +91,7 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
                 "more suspicious."
             )
         with shown():
-            settings = _settings("standard" in methods)
+            settings = _settings(methods)
         if dataset == validation:
             st.warning(
                 "The training set is also chosen as the validation set. The scores need a *clean* validation set that "
@@ -100,10 +103,20 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
             st.button("Score", type="primary", disabled=True, key="score_start", icon=":material/play_arrow:")
             return
         assert dataset is not None and validation is not None
+        untraced = [name for name in chosen if "tracin" in methods and not models[name].checkpoints]
         planned = plan(
             chosen, dataset=dataset, validation=validation, methods=methods, settings=settings.to_json(), files=files,
-            checkpoints=checkpoints,
+            checkpoints=checkpoints, untraced=untraced,
         )  # fmt: skip
+        if untraced:
+            st.caption(
+                f"TracIn needs the checkpoints of a training run: {', '.join(map(plain, untraced))} "
+                f"{'has' if len(untraced) == 1 else 'have'} none and {'is' if len(untraced) == 1 else 'are'} scored "
+                "without it."
+            )
+        if not planned:
+            st.button("Score", type="primary", disabled=True, key="score_start", icon=":material/play_arrow:")
+            return
         busy = busy_runs(workspace, "score")
         waiting = [job for job in planned if job.run in busy]
         _announce(planned, waiting)
@@ -143,7 +156,7 @@ def _checkpoints(models: dict[str, ModelRecord]) -> list[Checkpoint]:
     )  # fmt: skip
 
 
-def _settings(standard: bool) -> ScoreSettings:
+def _settings(methods: Sequence[str]) -> ScoreSettings:
     """Draw the settings and return them; the defaults are those of the command line.
 
     Raises:
@@ -169,7 +182,7 @@ def _settings(standard: bool) -> ScoreSettings:
             help="Score only a random sample of so many; leave it empty to score all",
         ),
     }  # fmt: skip
-    if standard:
+    if "standard" in methods:
         with st.expander("Settings of the standard influence (LiSSA)", icon=":material/settings:"):
             for column, (key, (label, help_text)) in zip(st.columns(len(LISSA)), LISSA.items(), strict=True):
                 whole = key in ("lissa_depth", "lissa_repeats")
@@ -177,6 +190,14 @@ def _settings(standard: bool) -> ScoreSettings:
                     label, min_value=1 if whole else 0.0, value=getattr(DEFAULTS, key), key=f"score_{key}",
                     step=1 if whole else None, help=help_text, placeholder="automatic",
                     format=None if whole else "%.4g",
+                )  # fmt: skip
+    for method in (key for key in ENSEMBLES if key in methods):
+        with st.expander(f"Settings of {METHODS[method].title}", icon=":material/settings:"):
+            for column, (key, (label, help_text)) in zip(st.columns(3), ENSEMBLES[method].items(), strict=False):
+                default = getattr(DEFAULTS, key)
+                typed[key] = column.number_input(
+                    label, min_value=1 if isinstance(default, int) else 0.0, value=default, key=f"score_{key}",
+                    help=help_text, format=None if isinstance(default, int) else "%.4g",
                 )  # fmt: skip
     return ScoreSettings(**typed)
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from app_pages import DIGITS, add_digits, add_model, button, ended_job, open_page
+from app_pages import DIGITS, add_digits, add_model, button, ended_job, open_page, texts, visible
 from checkpointed import EPOCHS, add_checkpointed, inputs
 
 from fvm_core.cli.main import main
 from fvm_core.errors import CheckpointError
 from fvm_core.files import file_sha256
 from fvm_core.influence import score
+from fvm_core.influence.settings import ScoreSettings
 from fvm_core.influence.store import default_run, display_name, list_runs, read_scores
 from fvm_core.jobs.memory_context import MemoryContext
 from fvm_core.models.checkpoint import load_snapshot
@@ -123,3 +124,34 @@ def test_compare_starts_with_the_final_weights() -> None:
     runs = {"b": [file("b", 1)], "b-epoch-004": [file("b-epoch-004", 9, epoch=4)]}
     assert selected_runs(runs) == ["b"]
     assert selected_runs({"b-epoch-004": runs["b-epoch-004"]}) == ["b-epoch-004"]
+
+
+def test_the_page_leaves_tracin_out_where_nothing_was_kept(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[dict[str, Any]] = []
+
+    def start(workspace: Workspace, kind: str, args: dict[str, Any], *, title: str = "") -> str:
+        started.append(args)
+        return ended_job(workspace, kind, args, title=title, state="done").id
+
+    monkeypatch.setattr("pages.ui.score_jobs.start_job", start)
+    add_digits(workspace)
+    for role in ("base", "fvm"):
+        add_model(workspace, f"d-{role}", role)
+    kept = ({"epoch": 4, "file": "checkpoints/epoch_004.safetensors", "lr": 0.1},)
+    write_record(workspace, replace(read_record(workspace, "d-base"), checkpoints=kept))
+    app = open_page("score")
+    app.get("button_group")[0].set_value(["loss", "tracin", "gex"]).run()
+    assert "d-fvm has none and is scored without it" in visible(texts(app))
+    app.number_input(key="score_tracin_checkpoints").set_value(3)
+    app.number_input(key="score_gex_members").set_value(4)
+    app.number_input(key="score_gex_lr").set_value(0.02).run()
+    button(app, "Score with 2 models").click().run()
+    assert not app.exception and not app.error
+    assert [item["methods"] for item in started] == [["loss", "tracin", "gex"], ["loss", "gex"]]
+    settings = ScoreSettings.from_json(started[0]["settings"])
+    assert settings == ScoreSettings(tracin_checkpoints=3, gex_members=4, gex_lr=0.02)
+    app.get("button_group")[0].set_value(["tracin"])
+    app.multiselect(key="score_models").set_value(["d-fvm"]).run()
+    assert button(app, "Score").disabled

@@ -31,6 +31,23 @@ LISSA: dict[str, tuple[str, str]] = {
     "lissa_damping": ("Damping", "Added to the Hessian's eigenvalues, as a share of the scale: in [0, 1)"),
     "lissa_repeats": ("Repeats", "Independent estimates that are averaged"),
 }
+ENSEMBLES: dict[str, dict[str, tuple[str, str]]] = {
+    "tracin": {
+        "tracin_checkpoints": (
+            "Checkpoints",
+            "How many of those that training kept, evenly spaced, the last among them",
+        )
+    },
+    "gex": {
+        "gex_members": (
+            "Members",
+            "Models that are tuned on the validation set, one after the other; the paper has 32",
+        ),
+        "gex_steps": ("Steps", "Steps of SGD for each member"),
+        "gex_lr": ("Learning rate", "At the start; it falls to 0 along a cosine"),
+    },
+}
+"""Settings of one method each."""
 Checkpoint = tuple[str, int]
 CLEAN_WORDS = ("valid", "test", "clean")
 DEFAULTS = ScoreSettings()
@@ -82,11 +99,17 @@ def plan(
     settings: Mapping[str, Any],
     files: Sequence[ScoreFile],
     checkpoints: Sequence[Checkpoint] = (),
+    untraced: Sequence[str] = (),
 ) -> list[Planned]:
-    """Return one job a model and one a checkpoint, in the order given; methods are put into the order of METHODS."""
+    """Return one job a model and one a checkpoint, in the order given; methods are put into the order of METHODS.
+
+    Models in `untraced` kept nothing during a training: they get no TracIn, and no job if that was all.
+    """
     planned = []
-    chosen = [key for key in METHODS if key in methods]
     for model, epoch in [*((model, None) for model in models), *checkpoints]:
+        chosen = [key for key in METHODS if key in methods and (key != "tracin" or model not in untraced)]
+        if not chosen:
+            continue
         run = run_name(model, dataset, files, epoch)
         args: dict[str, Any] = {
             "model": model, "dataset": dataset, "validation": validation, "methods": chosen, "run": run,
