@@ -80,13 +80,15 @@ def label_scores(method: str, p: NDArray[np.float64], *, seed: int, role: str) -
     if method == "standard":
         pull = 0.9 - residual if role in ("base", "imported") else 0.2 - 0.1 * residual
         return 3e-3 * pull * features + 2e-3 * random.standard_t(3, (n, c)) * np.sqrt(residual + 1e-4)
-    if method == "loss":
+    if method in ("loss", "posterior"):
         return -np.log(np.maximum(p, 1e-9))
     if method == "el2n":
         return np.sqrt(residual)
     others = np.stack([np.delete(p, k, axis=1).max(axis=1) for k in range(c)], axis=1)
     if method == "margin":
         return others - p
+    if method == "logit_margin":
+        return np.log(np.maximum(others, 1e-9)) - np.log(np.maximum(p, 1e-9))
     return np.clip(0.5 * (1 + p - others), 0, 1)
 
 

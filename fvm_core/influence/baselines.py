@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fvm_core.errors import DataError
 
-BASELINES = ("loss", "margin", "el2n", "confident")
+BASELINES = ("loss", "margin", "logit_margin", "el2n", "confident")
 
 
 def loss_scores(logits: Tensor) -> Tensor:
@@ -24,13 +24,25 @@ def margin_scores(logits: Tensor) -> Tensor:
     >>> margin_scores(torch.log(torch.tensor([[0.7, 0.2, 0.1]]))).round(decimals=3).tolist()
     [[-0.5, 0.5, 0.6]]
     """
-    p = F.softmax(logits.double(), dim=1)
-    if p.shape[1] < 2:
-        return -p
-    top = p.topk(2, dim=1).values
-    best = p.argmax(1, keepdim=True)
-    other = top[:, :1].expand_as(p).scatter(1, best, top[:, 1:])
-    return other - p
+    return _largest_other(F.softmax(logits.double(), dim=1))
+
+
+def logit_margin_scores(logits: Tensor) -> Tensor:
+    """Return (b, c) float64 max over j != k of z_j, minus z_k. Positive = the model prefers another label.
+
+    >>> logit_margin_scores(torch.tensor([[3.0, 1.0, 0.0]])).tolist()
+    [[-2.0, 2.0, 3.0]]
+    """
+    return _largest_other(logits.double())
+
+
+def _largest_other(values: Tensor) -> Tensor:
+    """Return (b, c) the largest value of the row's other columns, minus the value."""
+    if values.shape[1] < 2:
+        return -values
+    top = values.topk(2, dim=1).values
+    best = values.argmax(1, keepdim=True)
+    return top[:, :1].expand_as(values).scatter(1, best, top[:, 1:]) - values
 
 
 def el2n_scores(logits: Tensor) -> Tensor:

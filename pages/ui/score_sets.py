@@ -18,9 +18,13 @@ from pages.ui.theme import NEUTRAL, role_colour
 ROLE_ORDER = ("base", "imported", "vm", "fvm")
 SHORT = {
     "influence": "Influence", "standard": "Standard", "loss": "Loss", "margin": "Margin", "el2n": "EL2N",
-    "confident": "Confident", "tracin": "TracIn", "gex": "GEX",
+    "confident": "Confident", "datainf": "DataInf", "ekfac": "EK-FAC", "influence_ekfac": "Influence by EK-FAC",
+    "influence_lissa": "Influence by LiSSA", "influence_datainf": "Influence by DataInf",
+    "first_train": "1st order, training", "first_val": "1st order, validation", "second_train": "2nd order, training",
+    "tracin": "TracIn", "gex": "GEX", "posterior": "Posterior", "error_influence": "Label error",
+    "logit_margin": "Logit margin",
 }  # fmt: skip
-BASELINES = ("loss", "margin", "el2n", "confident")
+BASELINES = ("loss", "margin", "logit_margin", "el2n", "confident")
 SPARE_COLOURS = ("#CC79A7", "#0072B2", "#D55E00", NEUTRAL)
 
 FileKey = tuple[str, int]
@@ -120,11 +124,11 @@ def by_run(files: Iterable[ScoreFile]) -> dict[str, list[ScoreFile]]:
 
 
 def default_methods(files: Sequence[ScoreFile]) -> list[str]:
-    """Return the methods of one run to start with: standard for the base model, influence for the tuned ones, and
-    the plain baselines of the same model; everything there is when none of these exist."""
+    """Return the methods of one run to start with: standard for the base model, influence and posterior for the tuned
+    ones, and the plain baselines of the same model; everything there is when none of these exist."""
     wanted = {"base": ("standard", *BASELINES), "imported": ("standard", *BASELINES)}
     chosen = [
-        item.method for item in files if item.method in wanted.get(item.role, ("influence", *BASELINES))
+        item.method for item in files if item.method in wanted.get(item.role, ("influence", "posterior", *BASELINES))
     ]  # fmt: skip
     return chosen or [item.method for item in files]
 

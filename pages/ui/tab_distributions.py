@@ -27,8 +27,19 @@ UNITS = {
     "margin": "margin",
     "el2n": "EL2N",
     "confident": "label quality",
+    "datainf": "influence (DataInf)",
+    "ekfac": "influence (EK-FAC)",
+    "influence_ekfac": "s (EK-FAC)",
+    "influence_lissa": "s (LiSSA, random vectors)",
+    "influence_datainf": "s (DataInf, random vectors)",
+    "first_train": "first order, training Fisher",
+    "first_val": "first order, validation Fisher",
+    "second_train": "second order, training Fisher",
     "tracin": "influence (TracIn)",
     "gex": "loss shift² (nats²)",
+    "posterior": "-log posterior (nats)",
+    "error_influence": "s of the label error",
+    "logit_margin": "logit margin",
 }
 
 

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fvm_core.influence.baselines import BASELINES, el2n_scores, loss_scores, margin_scores, probabilities
+from fvm_core.influence.baselines import (
+    BASELINES,
+    el2n_scores,
+    logit_margin_scores,
+    loss_scores,
+    margin_scores,
+    probabilities,
+)
 from fvm_core.influence.capture import evaluating
 from fvm_core.influence.passes.protocol import Columns, Report
 from fvm_core.influence.task import Task
@@ -35,7 +42,10 @@ class BaselinePass:
         with evaluating(task.model), torch.no_grad():
             logits = task.model(x)
         suggested = logits[:, : task.classes].argmax(1)
-        makers = {"loss": loss_scores, "margin": margin_scores, "el2n": el2n_scores, "confident": probabilities}
+        makers = {
+            "loss": loss_scores, "margin": margin_scores, "logit_margin": logit_margin_scores, "el2n": el2n_scores,
+            "confident": probabilities,
+        }  # fmt: skip
         out = {}
         for method in self.methods:
             scores = makers[method](logits)[:, : task.classes]

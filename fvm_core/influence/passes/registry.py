@@ -9,9 +9,16 @@ from fvm_core.errors import SettingsError
 from fvm_core.influence.passes.protocol import Pass
 
 PASSES: dict[str, tuple[str, ...]] = {
-    "baselines:BaselinePass": ("loss", "margin", "el2n", "confident"),
+    "baselines:BaselinePass": ("loss", "margin", "logit_margin", "el2n", "confident"),
+    "noise:NoisePass": ("posterior", "error_influence"),
     "influence:InfluencePass": ("influence",),
+    "ekfac:InfluenceEkfacPass": ("influence_ekfac",),
+    "ablation:AblationPass": ("first_train", "first_val", "second_train"),
+    "datainf:DataInfPass": ("datainf",),
+    "ekfac:EkfacPass": ("ekfac",),
     "standard:StandardPass": ("standard",),
+    "random_vectors:RandomDataInfPass": ("influence_datainf",),
+    "random_vectors:RandomLissaPass": ("influence_lissa",),
     "tracin:TracInPass": ("tracin",),
     "gex:GexPass": ("gex",),
 }

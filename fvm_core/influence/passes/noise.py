@@ -1,0 +1,103 @@
+"""Scores that know how the labels go wrong: the posterior of the given label, and the influence of its error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fvm_core.influence.capture import evaluating
+from fvm_core.influence.fisher import fisher_diagonal
+from fvm_core.influence.flat import inverse_fisher
+from fvm_core.influence.noise import estimate_transition, posterior
+from fvm_core.influence.passes.protocol import Columns, Report
+from fvm_core.influence.per_sample import SquaredGradients, total
+from fvm_core.influence.task import Task
+
+SAMPLES = 20_000
+"""Training samples that the transition matrix is estimated from, at the most."""
+
+
+@dataclass
+class NoisePass:
+    """`posterior`: -log P(given label is the true one | image, given label), under the transition matrix that the
+    model's predictions imply. `error_influence`: s of the part of the gradient that the label's error makes,
+    (q - e_y)^T J (F + d)^-1 J^T (q - e_y) with q the posterior (Eq. 21 with q in the place of the softmax).
+
+    Both suggest the label of the largest posterior: the given one where it is probably right.
+    """
+
+    methods: tuple[str, ...] = ("posterior", "error_influence")
+    name: str = "noise"
+    notes: list[str] = field(default_factory=list)
+
+    def cost(self, task: Task) -> tuple[float, float]:
+        forward = 0.3 * min(SAMPLES, len(task.train))
+        return (forward, 0.3) if "error_influence" not in self.methods else (forward + len(task.validation), 1.3)
+
+    def prepare(self, task: Task, kept: dict[str, Any] | None, report: Report) -> dict[str, Any]:
+        example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
+        self.engine = SquaredGradients(task.model, example)
+        if kept is None:
+            kept = self._estimate(task, report)
+            if "error_influence" in self.methods:
+                seen = 0
+
+                def told(done: int) -> None:
+                    nonlocal seen
+                    report(done - seen, "Fisher of the validation set")
+                    seen = done
+
+                fisher = fisher_diagonal(task.model, task.validation_batches(), engine=self.engine, progress=told)
+                kept["fisher"] = {name: value.cpu() for name, value in fisher.items()}
+        self.matrix = kept["matrix"].to(example.device)
+        if "fisher" in kept:
+            fisher = {name: value.to(example.device) for name, value in kept["fisher"].items()}
+            self.weights = inverse_fisher(fisher, damping=task.settings.damping)
+            self.notes = [*self.engine.notes]
+        self.notes = [*self.notes, kept["note"]]
+        return kept
+
+    def _estimate(self, task: Task, report: Report) -> dict[str, Any]:
+        size = min(SAMPLES, len(task.train))
+        rows = np.sort(np.random.default_rng(task.settings.seed).choice(len(task.train), size, replace=False))
+        found, labels, batch = [], [], 4 * task.settings.batch_size
+        for start in range(0, size, batch):
+            x, y = task.train.batch(rows[start : start + batch])
+            found.append(self._probabilities(task, x))
+            labels.append(y)
+            report(0.3 * len(x), "Predictions for the transition matrix")
+        made = estimate_transition(torch.cat(found), torch.cat(labels))
+        note = (
+            f"Transition matrix: from {size} training samples in {made.steps} steps; it implies {made.noise:.1%} wrong "
+            "labels."
+        )
+        return {"matrix": made.matrix.cpu(), "noise": made.noise, "note": note}
+
+    def _probabilities(self, task: Task, x: Tensor) -> Tensor:
+        with evaluating(task.model), torch.no_grad():
+            return task.model(x)[:, : task.classes].double().softmax(1)
+
+    def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:
+        q = posterior(self._probabilities(task, x), y, self.matrix)
+        surprise = -q.clamp_min(1e-300).log()
+        suggested = q.argmax(1)
+        out = {}
+        if "posterior" in self.methods:
+            given = surprise.gather(1, y.unsqueeze(1)).squeeze(1)
+            out["posterior"] = Columns(given, suggested, surprise, torch.ones_like(surprise, dtype=torch.bool))
+        if "error_influence" in self.methods:
+
+            def error(logits: Tensor) -> Tensor:
+                pull = torch.zeros_like(logits)
+                pull[:, : task.classes] = q.to(logits.dtype)
+                # The label's own entry is minus the sum of the others: it keeps its digits where q is nearly one-hot.
+                pull.scatter_(1, y.unsqueeze(1), 0.0)
+                return pull.scatter(1, y.unsqueeze(1), -pull.sum(1, keepdim=True)).unsqueeze(0)
+
+            parts, _ = self.engine.contributions(x, error, self.weights)
+            out["error_influence"] = Columns(total(parts[0]), suggested)
+        return out
