@@ -93,6 +93,8 @@ def test_bad_input_is_named() -> None:
     fisher = fisher_diagonal(model, [(x, y)], engine=engine)
     with pytest.raises(SettingsError, match=r"`datainf_damping` must be > 0, got 0\.0"):
         layer_damping(engine, fisher, damping=0.0)
+    with pytest.raises(DataError, match="the gradients of layer `first` are not finite"):
+        layer_damping(engine, {name: value * torch.nan for name, value in fisher.items()}, damping=0.1)
     v = {name: torch.ones_like(value) for name, value in model.named_parameters()}
     with pytest.raises(DataError, match="the curvature has no sample: DataInf needs at least one"):
         datainf(engine, [], [v], layer_damping(engine, fisher, damping=0.1))

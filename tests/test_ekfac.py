@@ -278,6 +278,8 @@ def test_bad_input_is_named() -> None:
         Ekfac({}, values).damped(0.0)
     with pytest.raises(SettingsError, match="`ekfac_damping` must be large enough to invert the curvature of `w`"):
         Ekfac({}, values).damped(1e-9, dtype=torch.float32)
+    with pytest.raises(DataError, match="the curvature of `w` is not finite"):
+        Ekfac({}, {"w": torch.tensor([1.0, torch.nan], dtype=torch.float64)}).damped(0.1)
     model, (x, _) = plain_net(), small_data(4)
     engine = SquaredGradients(model, x)
     with pytest.raises(DataError, match="the curvature has no sample"):

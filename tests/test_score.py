@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from digits_job import ROWS, SPEC, arguments, fill, frames
 
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset, open_named
-from fvm_core.demo import TRAINING, VALIDATION
+from fvm_core.demo import TRAINING
 from fvm_core.errors import CheckpointError, DataError, FVMError, SettingsError
 from fvm_core.influence import score
 from fvm_core.influence.baselines import confident_quality, loss_scores
@@ -22,43 +23,22 @@ from fvm_core.influence.flat import inverse_fisher
 from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.passes import influence as influence_pass
 from fvm_core.influence.per_sample import squared_scores
-from fvm_core.influence.store import list_runs, read_scores
+from fvm_core.influence.store import list_runs
 from fvm_core.jobs.context import JobStopped
 from fvm_core.jobs.memory_context import MemoryContext
 from fvm_core.models.build import build_model
 from fvm_core.models.checkpoint import load_model, save_model
 from fvm_core.models.inputs import to_input
-from fvm_core.models.spec import ModelSpec
 from fvm_core.models.store import ModelRecord
 from fvm_core.workspace import Workspace
 
-ROWS = 90
-SPEC = ModelSpec("digits_cnn", 10, width=8, in_channels=1, image_size=8)
-SETTINGS = {"relabel": "all", "batch_size": 16, "limit": ROWS, "lissa_depth": 3, "lissa_scale": 500.0, "damping": 1e-6}
 TIMES = ("created", "seconds", "preparation_seconds", "samples_per_second")
 
 
 @pytest.fixture
 def ready(workspace: Workspace, tmp_path: Path) -> Workspace:
     """A workspace with the digits, 40 of them as validation set, and a model of random weights."""
-    add_dataset(workspace, "digits", TRAINING)
-    clean = add_dataset(workspace, "all-clean", VALIDATION)
-    ids = open_named(workspace, clean).ids[:40]
-    (tmp_path / "ids.txt").write_text("\n".join(ids))
-    add_dataset(workspace, "clean", replace(VALIDATION, include=str(tmp_path / "ids.txt")))
-    torch.manual_seed(0)
-    save_model(workspace.models / "m", build_model(SPEC), ModelRecord("m", "fvm", SPEC))
-    return workspace
-
-
-def arguments(**changes: Any) -> dict[str, Any]:
-    settings = {**SETTINGS, **changes.pop("settings", {})}
-    args = {"model": "m", "dataset": "digits", "validation": "clean", "run": "Run 1", "methods": list(DEFAULT_METHODS)}
-    return {**args, "settings": settings, **changes}
-
-
-def frames(workspace: Workspace, run: str) -> dict[str, pd.DataFrame]:
-    return {item.method: read_scores(item.path).frame for item in list_runs(workspace) if item.run == run}
+    return fill(workspace, tmp_path)
 
 
 def test_files_hold_what_a_direct_computation_gives(ready: Workspace) -> None:

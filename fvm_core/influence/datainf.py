@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -23,6 +24,7 @@ def layer_damping(engine: SquaredGradients, fisher: Mapping[str, Tensor], *, dam
     and bias. lambda is 0 for a layer that no sample moves.
 
     Raises:
+        DataError: a gradient is not finite.
         SettingsError: `damping` <= 0.
     """
     if not damping > 0:
@@ -30,6 +32,11 @@ def layer_damping(engine: SquaredGradients, fisher: Mapping[str, Tensor], *, dam
     found = {}
     for layer, names in layers_of(engine).items():
         total = sum(float(fisher[name].double().sum()) for name in names)
+        if not math.isfinite(total):
+            raise DataError(
+                f"the gradients of layer `{layer}` are not finite: the model's outputs overflow. Check the model's "
+                "normalisation, or use another checkpoint."
+            )
         found[layer] = damping * total / sum(fisher[name].numel() for name in names)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fvm_core.errors import SettingsError
+from fvm_core.errors import DataError, SettingsError
 from fvm_core.influence.eigen_rule import EigenGradients
 from fvm_core.influence.kronecker import (
     LARGEST_SIDE,
@@ -37,6 +37,7 @@ class Ekfac:
         Where no sample has any gradient (all L are 0) nothing can be inverted: the weights are 0, see `still`.
 
         Raises:
+            DataError: an eigenvalue is not finite.
             SettingsError: `damping` <= 0, or the inverse overflows.
         """
         if not damping > 0:
@@ -44,6 +45,11 @@ class Ekfac:
         weights = {}
         for name, value in self.values.items():
             mean = value.mean()
+            if not bool(torch.isfinite(mean)):
+                raise DataError(
+                    f"the curvature of `{name}` is not finite: the model's outputs or gradients overflow. Check the "
+                    "model's normalisation, or use another checkpoint."
+                )
             weight = 1 / (value + damping * mean) if mean > 0 else torch.zeros_like(value)
             weights[name] = weight.to(dtype)
             if not bool(torch.isfinite(weights[name]).all()):

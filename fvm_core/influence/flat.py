@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fvm_core.errors import SettingsError
+from fvm_core.errors import DataError, SettingsError
 from fvm_core.influence.fisher import Batches, fisher_diagonal
 from fvm_core.influence.per_sample import SquaredGradients
 
@@ -18,6 +18,7 @@ def inverse_fisher(
     """Return {parameter: 1 / (F + damping)} in `dtype`: the weights of the squared gradients.
 
     Raises:
+        DataError: F is not finite.
         SettingsError: `damping` < 0, or too small where F is 0.
 
     >>> inverse_fisher({"w": torch.tensor([1.0, 0.0])}, damping=1.0)["w"]
@@ -27,12 +28,17 @@ def inverse_fisher(
         raise SettingsError(f"`damping` must be >= 0, got {damping!r}.")
     weights = {}
     for name, value in fisher.items():
+        if not bool(torch.isfinite(value).all()):
+            raise DataError(
+                f"the Fisher of `{name}` is not finite: the model's outputs or gradients overflow. Check the model's "
+                "normalisation, or use another checkpoint."
+            )
         inverse = (1.0 / (value.double() + damping)).to(dtype)
         bad = int((~torch.isfinite(inverse)).sum())
         if bad:
             raise SettingsError(
                 f"`damping` must be > 0 here, got {damping!r}: the Fisher of `{name}` is 0 at {bad} of "
-                f"{value.numel()} entries (no validation sample moves them). Use 1e-8, say."
+                f"{value.numel()} entries (no sample moves them). Use 1e-8, say."
             )
         weights[name] = inverse
     return weights

@@ -21,6 +21,10 @@ class ScoreSettings:
     `lissa_repeats`; the inverse is that of H + lissa_damping * lissa_scale. `lissa_scale` None: from the Hessian's top
     eigenvalue, and doubled when the recursion grows.
 
+    `curvature_samples`: so many training samples, drawn by `seed`, in the sums over the training set (DataInf, EK-FAC,
+    the training Fisher); None: all. `datainf_damping`: share of a layer's mean squared gradient; `ekfac_damping`: share
+    of its mean eigenvalue. `random_vectors`: draws V of C.4 for s by LiSSA and DataInf.
+
     TracIn: `tracin_checkpoints` of those that training kept, evenly spaced, the last among them. GEX: `gex_members`
     models, each tuned from the scored one on the validation set for `gex_steps` at `gex_lr` (B.1).
     """
@@ -34,6 +38,10 @@ class ScoreSettings:
     lissa_scale: float | None = None
     lissa_damping: float = 0.01
     lissa_repeats: int = 1
+    curvature_samples: int | None = None
+    datainf_damping: float = 0.1
+    ekfac_damping: float = 0.1
+    random_vectors: int = 5
     tracin_checkpoints: int = 5
     gex_members: int = 32
     gex_steps: int = 1000
@@ -51,6 +59,14 @@ class ScoreSettings:
             (self.lissa_scale is None or self.lissa_scale > 0, "lissa_scale", "> 0, or none for automatic"),
             (0 <= self.lissa_damping < 1, "lissa_damping", "in [0, 1)"),
             (self.lissa_repeats >= 1, "lissa_repeats", ">= 1"),
+            (
+                self.curvature_samples is None or self.curvature_samples >= 1,
+                "curvature_samples",
+                ">= 1, or none for all",
+            ),
+            (self.datainf_damping > 0, "datainf_damping", "> 0"),
+            (self.ekfac_damping > 0, "ekfac_damping", "> 0"),
+            (self.random_vectors >= 1, "random_vectors", ">= 1"),
             (self.tracin_checkpoints >= 1, "tracin_checkpoints", ">= 1"),
             (self.gex_members >= 1, "gex_members", ">= 1"),
             (self.gex_steps >= 1, "gex_steps", ">= 1"),

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fvm_core.errors import DataError
 from fvm_core.influence.methods import METHODS
 
-LOGARITHMIC = ("influence",)
+LOGARITHMIC = ("influence", "influence_ekfac", "second_train")
 _DECADES = 9.0
 _STUB = 0.04
 

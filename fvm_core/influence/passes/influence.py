@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
+from fvm_core.influence.passes.curvature import telling
 from fvm_core.influence.passes.protocol import Columns, Report
 from fvm_core.influence.per_sample import SquaredGradients
 from fvm_core.influence.relabel import all_labels, shortlist
@@ -24,21 +26,14 @@ class InfluencePass:
     notes: list[str] = field(default_factory=list)
 
     def cost(self, task: Task) -> tuple[float, float]:
-        rows = {"none": 1.0, "shortlist": 1 + 0.4 * task.classes, "all": 0.3 + 0.7 * task.classes}
-        return float(len(task.validation)), rows[task.settings.relabel]
+        return float(len(task.validation)), squared_cost(task)
 
     def prepare(self, task: Task, kept: dict[str, Any] | None, report: Report) -> dict[str, Any]:
         example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
         self.engine = SquaredGradients(task.model, example)
         self.notes = list(self.engine.notes)
         if kept is None:
-            seen = 0
-
-            def told(done: int) -> None:
-                nonlocal seen
-                report(done - seen, "Fisher of the validation set")
-                seen = done
-
+            told = telling(report, "Fisher of the validation set")
             fisher = fisher_diagonal(task.model, task.validation_batches(), engine=self.engine, progress=told)
             kept = {"fisher": {name: value.cpu() for name, value in fisher.items()}}
         device = example.device
@@ -47,11 +42,23 @@ class InfluencePass:
         return kept
 
     def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:
-        mode, classes = task.settings.relabel, task.classes
-        if mode == "none":
-            return {"influence": Columns(self.engine.scores(x, y, self.weights)[0])}
-        if mode == "all":
-            found = all_labels(self.engine, x, y, self.weights, classes=classes)
-        else:
-            found = shortlist(self.engine, x, y, self.weights, classes=classes, batch_size=task.settings.batch_size)
-        return {"influence": Columns(found.given, found.suggested, found.scores, found.exact)}
+        return {"influence": squared_columns(self.engine, self.weights, task, x, y)}
+
+
+def squared_columns(
+    engine: SquaredGradients, weights: Mapping[str, Tensor], task: Task, x: Tensor, y: Tensor
+) -> Columns:
+    """Return the columns of a score that is a sum of weight * squared gradient, for the labels that are asked for."""
+    mode, classes = task.settings.relabel, task.classes
+    if mode == "none":
+        return Columns(engine.scores(x, y, weights)[0])
+    if mode == "all":
+        found = all_labels(engine, x, y, weights, classes=classes)
+    else:
+        found = shortlist(engine, x, y, weights, classes=classes, batch_size=task.settings.batch_size)
+    return Columns(found.given, found.suggested, found.scores, found.exact)
+
+
+def squared_cost(task: Task) -> float:
+    """Return the units a row that `squared_columns` takes."""
+    return {"none": 1.0, "shortlist": 1 + 0.4 * task.classes, "all": 0.3 + 0.7 * task.classes}[task.settings.relabel]

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fvm_core.errors import SettingsError
-from fvm_core.influence.capture import evaluating
-from fvm_core.influence.lissa import hessian_product, lissa
+from fvm_core.influence.methods import METHODS
+from fvm_core.influence.passes.curvature import telling
 from fvm_core.influence.passes.protocol import Columns, Report
+from fvm_core.influence.passes.solve_lissa import solve_lissa
 from fvm_core.influence.standard import standard_scores, validation_gradient
 from fvm_core.influence.task import Task
-from fvm_core.tuning.hessian import top_eigenvalue
 
 
 @dataclass
@@ -39,10 +38,16 @@ class StandardPass:
         return kept
 
     def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:
-        scores, _ = standard_scores(task.model, x, self.direction)
-        scores = scores[:, : task.classes]
-        given = scores.gather(1, y.unsqueeze(1)).squeeze(1)
-        return {"standard": Columns(given, scores.argmax(1), scores, torch.ones_like(scores, dtype=torch.bool))}
+        return {"standard": signed_columns("standard", standard_scores(task.model, x, self.direction)[0], task, y)}
+
+
+def signed_columns(method: str, scores: Tensor, task: Task, y: Tensor) -> Columns:
+    """Return the columns of a method from exact scores (b, outputs) of all labels; the suggestion is the least
+    suspicious of the training set's classes."""
+    scores = scores[:, : task.classes]
+    given = scores.gather(1, y.unsqueeze(1)).squeeze(1)
+    suggested = (METHODS[method].suspicious * scores).argmin(1)
+    return Columns(given, suggested, scores, torch.ones_like(scores, dtype=torch.bool))
 
 
 def inverse_gradient(task: Task, report: Report) -> dict[str, Any]:
@@ -51,46 +56,9 @@ def inverse_gradient(task: Task, report: Report) -> dict[str, Any]:
     Raises:
         SettingsError: LiSSA grows at the scale that was asked for.
     """
-    settings, model = task.settings, task.model
-    seen = 0
-
-    def told(done: int) -> None:
-        nonlocal seen
-        report(done - seen, "Gradient of the validation loss")
-        seen = done
-
-    gradient = validation_gradient(model, task.validation_batches(), progress=told)
-    size, scale, found = min(settings.batch_size, len(task.train)), settings.lissa_scale, ""
-    if scale is None:
-        batches = [task.training_batch(step) for step in range(4)]
-        with evaluating(model, parameter_grads=True):
-            top = top_eigenvalue(model, batches, iterations=12, seed=settings.seed, tolerance=0.02).value
-        scale = max(2.0 * top, 1.0)
-        found = f", twice the top eigenvalue {top:.4g} or doubled from there"
-    while True:
-        done = 0
-
-        def stepped(steps: int) -> None:
-            nonlocal done
-            report(3.0 * size * (steps - done), "LiSSA")
-            done = steps
-
-        try:
-            with evaluating(model, parameter_grads=True):
-                product = hessian_product(model, task.training_batch, list(model.parameters()))
-                solved = lissa(
-                    product, list(gradient.values()), depth=settings.lissa_depth, scale=scale,
-                    damping=settings.lissa_damping, repeats=settings.lissa_repeats, progress=stepped,
-                )  # fmt: skip
-            break
-        except SettingsError:
-            if settings.lissa_scale is not None or scale > 1e9:
-                raise
-            scale *= 2
-    note = (
-        f"LiSSA: scale {scale:.4g}{found}; depth {settings.lissa_depth}, {settings.lissa_repeats} repeats, "
-        f"mini-batches of {size}; damping {settings.lissa_damping:g} of the scale; the last step changed the estimate "
-        f"by {solved.change:.2%}."
-    )
-    direction = {name: value.cpu() for name, value in zip(gradient, solved.value, strict=True)}
-    return {"direction": direction, "scale": float(scale), "note": note}
+    told = telling(report, "Gradient of the validation loss")
+    gradient = validation_gradient(task.model, task.validation_batches(), progress=told)
+    size = min(task.settings.batch_size, len(task.train))
+    solved = solve_lissa(task, task.training_batch, size, [gradient], report)
+    direction = {name: value.cpu() for name, value in solved.values[0].items()}
+    return {"direction": direction, "scale": solved.scale, "note": solved.note}
