@@ -8,13 +8,25 @@ import streamlit as st
 
 from fvm_core.data.corrections import with_corrections
 from fvm_core.data.dataset import DatasetSpec
+from fvm_core.data.download_job import wants_download, without_wish
 from fvm_core.data.registry import add_dataset, list_datasets, read_spec
 from fvm_core.data.validation import check_validation
 from fvm_core.jobs.launch import start_job
 from fvm_core.jobs.status import list_jobs
 from fvm_core.models.store import ModelRecord, list_models
 from fvm_core.workspace import Workspace, current_workspace
-from pages.ui import clean_rows, dataset_form, dataset_list, dataset_view, errors, job_view, links, selection
+from pages.ui import (
+    clean_rows,
+    dataset_form,
+    dataset_list,
+    dataset_view,
+    download_view,
+    errors,
+    image_check,
+    job_view,
+    links,
+    selection,
+)
 from pages.ui.checkpoint_form import checkpoint_form, deletion, models_table
 from pages.ui.open_data import open_cached
 from pages.ui.overlap_view import pairs_table, warn_of_overlap
@@ -33,18 +45,26 @@ def add_form(workspace: Workspace, datasets: dict[str, DatasetSpec], *, role: st
     """Draw the form for a new dataset; `role` is "dataset" or "validation"."""
     clean = role == "validation"
     with errors.shown(stop=False):
+        download_view.take_into_use(workspace, datasets, role=role)
         spec = dataset_form.dataset_form(workspace, key=f"add_{role}", clean=clean)
         wanted = free_name(dataset_form.suggest_name(spec, clean=clean), datasets) if spec else ""
         name = st.text_input("Name", wanted, key=f"add_{role}_name_{wanted}", max_chars=64, disabled=spec is None)
+        fetch = spec is not None and wants_download(spec)
         pressed = st.button(
-            "Load", type="primary", icon=":material/download:", key=f"add_{role}_load", disabled=spec is None
-        )
+            "Download and load" if fetch else "Load", type="primary", icon=":material/download:",
+            key=f"add_{role}_load", disabled=spec is None,
+        )  # fmt: skip
+        if pressed and spec is not None and fetch:
+            download_view.start(workspace, name, spec, role=role)
+            st.rerun()
         if pressed and spec is not None:
             with st.spinner("Opening the dataset …"):
-                added = add_dataset(workspace, name, spec)
+                added = add_dataset(workspace, name, without_wish(spec))
             selection.remember(role, added)
             st.session_state[f"look_{role}"] = added
             st.rerun()
+    with errors.shown(stop=False):
+        download_view.unfinished(workspace, datasets)
 
 
 def look(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[str, ModelRecord], *, role: str) -> None:
@@ -56,6 +76,7 @@ def look(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[st
     with errors.shown(stop=False):
         dataset = open_cached(workspace, name)
         dataset_view.figures_row(dataset)
+        download_view.downloaded(workspace, dataset)
         dataset_view.notes(dataset)
         st.plotly_chart(
             dataset_view.class_chart(dataset), key=f"classes_{role}", config={"displayModeBar": False}
@@ -63,7 +84,9 @@ def look(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[st
         broken = dataset_view.sample_images(dataset, key=f"look_{role}")
         spec = models[model].spec if (model := selection.selected("model")) in models else None
         size, channels = (spec.image_size, spec.in_channels) if spec else (32, 3)
-        dataset_view.check_images(workspace, dataset, broken, size=size, channels=channels, key=f"look_{role}")
+        image_check.check_images(
+            workspace, name, dataset, broken, size=size, channels=channels, key=f"look_{role}"
+        )  # fmt: skip
 
 
 def dataset_part(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[str, ModelRecord]) -> None:
@@ -201,7 +224,7 @@ def overlap_part(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None
         return
     with errors.shown(stop=False):
         st.markdown(f"Images of **{plain(train)}** that are, byte for byte, also in **{plain(held_out)}**:")
-        pairs = warn_of_overlap(workspace, open_cached(workspace, train), open_cached(workspace, held_out))
+        pairs = warn_of_overlap(workspace, train, held_out)
         if pairs is None:
             return
         if not pairs:

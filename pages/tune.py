@@ -65,8 +65,7 @@ def start_tuning(workspace: Workspace, models: dict[str, ModelRecord], datasets:
     slot = c.empty()
     ready = False
     with errors.shown(stop=False):
-        held_out = open_cached(workspace, validation)
-        check_validation(held_out, models[model].spec.num_classes)
+        check_validation(open_cached(workspace, validation), models[model].spec.num_classes)
         trained_on = dataset or (own if own in datasets else None)
         if dataset == validation:
             st.error(
@@ -75,7 +74,7 @@ def start_tuning(workspace: Workspace, models: dict[str, ModelRecord], datasets:
                 icon=":material/error:",
             )
         else:
-            ready = trained_on is None or cleared(workspace, open_cached(workspace, trained_on), held_out)
+            ready = trained_on is None or cleared(workspace, trained_on, validation)
     pressed = slot.button(
         "Start tuning", type="primary", icon=":material/play_arrow:", key="start_tuning", width="stretch",
         disabled=not ready,

@@ -6,18 +6,21 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset
+from fvm_core.errors import FVMError
 from fvm_core.jobs.control import write_request
 from fvm_core.jobs.folder import JobFolder, prepare_folder, publish_folder
+from fvm_core.jobs.launch import run_job
 from fvm_core.jobs.lock import FileLock
-from fvm_core.jobs.status import StatusWriter
+from fvm_core.jobs.status import StatusWriter, list_jobs
 from fvm_core.jobs.worker import fresh_status
 from fvm_core.models.spec import ModelSpec
 from fvm_core.models.store import ModelRecord, write_record
@@ -82,6 +85,20 @@ def ended_job(workspace: Workspace, kind: str, args: dict[str, Any], *, title: s
     writer = StatusWriter(hidden, fresh_status(hidden.read_spec()))
     writer.update(now=True, **{"started": time.time() - 60, **status})
     return publish_folder(hidden)
+
+
+def run_jobs_here(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    """Let the light jobs that pages.ui.MODULES start run to their end in this process, before the page goes on."""
+
+    def start(workspace: Workspace, kind: str, args: dict[str, Any], *, title: str = "") -> str:
+        before = {status.id for status in list_jobs(workspace)}
+        with suppress(FVMError):
+            run_job(workspace, kind, args, title=title)
+        (job,) = {status.id for status in list_jobs(workspace)} - before
+        return job
+
+    for module in modules:
+        monkeypatch.setattr(f"pages.ui.{module}.start_job", start)
 
 
 @contextmanager

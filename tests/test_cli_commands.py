@@ -36,7 +36,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]
         calls.append((kind, work))
         return 0
 
-    for command in ("train", "tune", "score", "model", "mainjob", "demo", "snapshots"):
+    for command in ("dataset", "train", "tune", "score", "model", "mainjob", "demo", "snapshots"):
         monkeypatch.setattr(f"fvm_core.cli.{command}.run_and_print", note)
     assert foreground.run_and_print is not note
     return calls
@@ -227,3 +227,12 @@ def test_custom_code_is_allowed_by_the_flag_alone(
     main(["tune", "--model", "b", "--validation", "d", "--name", "c", *flag])
     main(["score", "--model", "c", "--dataset", "d", "--validation", "d", *flag])
     assert [work.get("allow_custom") for _, work in started] == [True if flag else None] * 3
+
+
+def test_dataset_add_fetches_missing_images_by_a_job(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    add = ["dataset", "add", "c", "cifar10n", str(tmp_path), "--label", "clean", "--option", "download=true"]
+    assert main(add) == 0
+    spec = {"kind": "cifar10n", "path": str(tmp_path), "label": "clean"}
+    assert started == [("download", {"name": "c", "spec": spec})]

@@ -303,7 +303,7 @@ def test_open_folder_refuses_what_is_no_job(workspace: Workspace, job_id: str) -
 
 
 def test_start_job_refuses_an_unknown_kind_and_leaves_nothing(workspace: Workspace) -> None:
-    with pytest.raises(JobError, match=r"`kind` must be one of demo, .*, got 'bake'"):
+    with pytest.raises(JobError, match=r"`kind` must be one of check_images, .*, got 'bake'"):
         start_job(workspace, "bake", {}, title="Bread")
     with pytest.raises(TypeError, match="not JSON serializable"):
         start_job(workspace, "selftest", {"path": Path("x")}, title="Path")

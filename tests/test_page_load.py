@@ -11,7 +11,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from app_pages import add_digits, add_model, button, ended_job, labels, open_page, running_job, texts, visible
+from app_pages import (
+    add_digits,
+    add_model,
+    button,
+    ended_job,
+    labels,
+    open_page,
+    run_jobs_here,
+    running_job,
+    texts,
+    visible,
+)
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -28,6 +39,11 @@ from pages.ui.thumbnails import thumbnail
 from pages.ui.upload import keep_upload
 
 EVIL = "<b>*cat*</b>"
+
+
+@pytest.fixture(autouse=True)
+def jobs_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_jobs_here(monkeypatch, "overlap_view", "image_check", "download_view")
 
 
 def png(value: int) -> bytes:

@@ -7,10 +7,23 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from app_pages import DIGITS, add_digits, add_model, button, labels, open_page, running_job, texts, visible
+from app_pages import (
+    DIGITS,
+    add_digits,
+    add_model,
+    button,
+    ended_job,
+    labels,
+    open_page,
+    run_jobs_here,
+    running_job,
+    texts,
+    visible,
+)
 
 from fvm_core.data.dataset import DatasetSpec
-from fvm_core.data.registry import add_dataset
+from fvm_core.data.registry import add_dataset, open_named
+from fvm_core.jobs.find import find_jobs
 from fvm_core.models.store import ModelRecord, write_record
 from fvm_core.tuning.settings import TRAIN_PRESETS, TuneSettings
 from fvm_core.workspace import Workspace
@@ -20,6 +33,11 @@ from pages.ui.train_form import with_epochs
 from pages.ui.tune_watch import Watched, defaults, find
 
 ROWS = [{"step": 0, "val_loss": 0.8, "sam_gap": 0.2}, {"step": 50, "val_loss": 0.4, "sam_gap": 0.1, "train_loss": 0.5}]
+
+
+@pytest.fixture(autouse=True)
+def overlap_is_looked_for_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_jobs_here(monkeypatch, "overlap_view")
 
 
 @pytest.fixture
@@ -84,8 +102,8 @@ def test_overlap_is_warned_of_before_tuning(workspace: Workspace, started: list[
     app = open_page("tune", validation="leak-clean", dataset="digits")
     assert "training images are also in the validation set" in app.warning[0].value
     assert "1,297" in app.warning[0].value
-    kept = list((workspace.cache / "overlap").glob("*.json"))
-    assert len(kept) == 1
+    (job,) = find_jobs(workspace, "overlap", train="digits", validation="leak-clean")
+    assert (job.state, job.result and job.result["pairs"]) == ("done", 1297)
     assert button(app, "Start tuning").disabled
     app.checkbox[[box.label.startswith("Start all the same") for box in app.checkbox].index(True)].check().run()
     button(app, "Start tuning").click().run()
@@ -110,6 +128,39 @@ def test_large_sets_are_not_compared_unasked(workspace: Workspace, monkeypatch: 
     assert "Not checked" in app.warning[0].value and button(app, "Start tuning").disabled
     button(app, "Look for overlap among 1,797 images").click().run()
     assert not app.warning and not button(app, "Start tuning").disabled
+
+
+def overlap_args(workspace: Workspace) -> dict[str, Any]:
+    return {
+        "train": "digits", "train_fingerprint": open_named(workspace, "digits").fingerprint,
+        "validation": "digits-validation",
+        "validation_fingerprint": open_named(workspace, "digits-validation").fingerprint,
+    }  # fmt: skip
+
+
+def test_tuning_waits_for_the_overlap_check_unless_told(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]]
+) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    with running_job(workspace, "overlap", overlap_args(workspace), title="Overlap", done=512, total=1797):
+        app = open_page("tune", validation="digits-validation", dataset="digits")
+        assert "512 of 1,797" in visible(app.get("progress")[0].proto.text)
+        assert {"Pause", "Stop"} <= set(labels(app)) and not app.warning
+        assert button(app, "Start tuning").disabled
+        app.checkbox[[box.label for box in app.checkbox].index("Start without this check")].check().run()
+        button(app, "Start tuning").click().run()
+    assert [kind for kind, _ in started] == ["tune"]
+    assert len(find_jobs(workspace, "overlap")) == 1
+
+
+def test_failed_overlap_check_does_not_clear_the_way(workspace: Workspace) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    ended_job(workspace, "overlap", overlap_args(workspace), title="Overlap", state="failed", error="the disk is full")
+    app = open_page("tune", validation="digits-validation", dataset="digits")
+    assert "the disk is full" in app.error[0].value and "Resume" in labels(app)
+    assert "Not checked yet" in app.warning[0].value and button(app, "Start tuning").disabled
 
 
 def test_names_of_models_and_of_unfinished_jobs_are_avoided_and_refused(

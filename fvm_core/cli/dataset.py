@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from fvm_core.cli.arguments import parse_set
+from fvm_core.cli.foreground import run_and_print
 from fvm_core.data.dataset import KINDS, DatasetSpec
 from fvm_core.data.options import PATHS
 from fvm_core.workspace import Workspace
@@ -35,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def handle(args: argparse.Namespace, workspace: Workspace) -> int:
+    from fvm_core.data.download_job import wants_download, without_wish
     from fvm_core.data.registry import add_dataset, list_datasets, open_named, remove_dataset
 
     if args.action == "list":
@@ -58,7 +60,11 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
             kind=args.kind, image=args.image, label=args.label, clean_label=args.clean_label,
             options=options, **absolute,
         )  # fmt: skip
-        name = add_dataset(workspace, args.name, spec)
+        if wants_download(spec):
+            title = f"Download the images of {args.name}"
+            work = {"name": args.name, "spec": without_wish(spec).to_json()}
+            return run_and_print(workspace, "download", work, title=title)
+        name = add_dataset(workspace, args.name, without_wish(spec))
         dataset = open_named(workspace, name)
         print(f"{name}: {len(dataset)} samples, {dataset.num_classes} classes")
         for note in dataset.notes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +59,8 @@ def open_cifar(spec: DatasetSpec) -> LabeledImages:
     `spec.path` is the folder with `cifar-10-batches-py` / `cifar-100-python` (or that folder itself), or with
     train.parquet and test.parquet. `spec.label` is aggre, random1, random2, random3, worse (cifar10n), noisy
     (cifar100n) or clean; empty takes worse / noisy for train, clean for test. Options: `split` "train" or "test",
-    `label_file` (default: CIFAR-10_human.pt / CIFAR-100_human.pt in the folder), `download` (True lets torchvision
-    fetch the images into the folder).
+    `label_file` (default: CIFAR-10_human.pt / CIFAR-100_human.pt in the folder), `download` (a wish that the Load
+    page and the command line grant with a job before they open; opening fetches nothing).
 
     Raises:
         DataError: images or labels are missing, damaged, unsafe, or of different order.
@@ -75,8 +74,6 @@ def open_cifar(spec: DatasetSpec) -> LabeledImages:
         allowed = [*kind.columns, "clean"] if split == "train" else ["clean"]
         raise DataError(f"`label` must be one of {allowed} for {spec.kind} {split}, got {label!r}. Choose one of them.")
     folder = Path(spec.path).expanduser()
-    if spec.options.get("download") is True:
-        download(spec.kind, folder)
     batches = _batch_folder(folder, kind)
     if batches is not None:
         clean, names, source = _open_batches(batches, kind, split)
@@ -85,32 +82,32 @@ def open_cifar(spec: DatasetSpec) -> LabeledImages:
     else:
         raise DataError(
             f"`path` must hold `{kind.folder}` or `{split}.parquet`, got `{folder}`. Choose the folder that holds the "
-            "images, or set `download` to fetch them."
+            "images, or let the Load page or `dataset add ... --option download=true` fetch them."
         )
     labels = clean.copy() if label == "clean" else _noisy(spec, kind, folder, label, clean, len(names))
     ids = row_ids(f"{kind.title}-{split}", len(clean))
     return LabeledImages(spec, ids, labels, names, source, np.arange(len(clean), dtype=np.int64), clean)
 
 
-def download(name: str, folder: Path) -> None:
-    """Fetch and unpack the images with torchvision (its address and MD5) unless the folder has them.
+def has_batches(name: str, folder: Path) -> bool:
+    """Return whether `folder` holds the images of `cifar10n` or `cifar100n` as torchvision lays them out."""
+    return _batch_folder(folder, KINDS[name]) is not None
 
-    Imports torchvision, and so torch, only now. Raises DataError when the machine is offline or the file damaged.
-    """
-    kind = KINDS[name]
-    if _batch_folder(folder, kind) is not None:
-        return
-    from torchvision.datasets import CIFAR10, CIFAR100
-    from torchvision.datasets.utils import download_and_extract_archive
 
-    chosen = CIFAR10 if name == "cifar10n" else CIFAR100
-    try:
-        download_and_extract_archive(chosen.url, str(folder), filename=chosen.filename, md5=chosen.tgz_md5)
-    except (OSError, RuntimeError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{chosen.filename} could not be downloaded from {chosen.url} ({error}). Go online, or unpack that file "
-            f"into `{folder}` by hand."
-        ) from error
+def has_images(spec: DatasetSpec) -> bool:
+    """Return whether the folder of a CIFAR spec holds its images, in torchvision's layout or as Parquet."""
+    folder = Path(spec.path).expanduser()
+    split = str(spec.options.get("split", "train"))
+    return has_batches(spec.kind, folder) or (folder / f"{split}.parquet").is_file()
+
+
+def label_path(spec: DatasetSpec) -> Path | None:
+    """Return where the file of human labels must be, or None if `spec` asks for the clean ones."""
+    kind, split = KINDS[spec.kind], spec.options.get("split", "train")
+    if split != "train" or spec.label == "clean":
+        return None
+    path = spec.options.get("label_file") or Path(spec.path).expanduser() / kind.label_file
+    return Path(str(path)).expanduser()
 
 
 class BatchSource:
@@ -209,7 +206,7 @@ def _noisy(
     spec: DatasetSpec, kind: CifarKind, folder: Path, label: str, clean: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.int64]:
     """Take the human labels from the label file, or without one from the Parquet's own column."""
-    path = Path(str(spec.options.get("label_file") or folder / kind.label_file)).expanduser()
+    path = label_path(spec) or folder / kind.label_file
     column = kind.columns[label]
     parquet = folder / "train.parquet"
     in_parquet = parquet.is_file() and not path.exists() and not spec.options.get("label_file")

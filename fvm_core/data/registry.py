@@ -16,12 +16,18 @@ def add_dataset(workspace: Workspace, name: str, spec: DatasetSpec, *, replace: 
         DataError: the dataset cannot be opened, or another one has this name and `replace` is False.
         StorageError: the workspace cannot be written.
     """
+    key = slug(name) if replace else check_name(workspace, name, spec)
+    open_dataset(spec)
+    write_json(workspace.datasets / f"{key}.json", spec.to_json())
+    return key
+
+
+def check_name(workspace: Workspace, name: str, spec: DatasetSpec) -> str:
+    """Return the slug of `name`. Raises DataError when a dataset other than `spec` has it."""
     key = slug(name)
     path = workspace.datasets / f"{key}.json"
-    if path.exists() and not replace and DatasetSpec.from_json(read_json(path, what="dataset")) != spec:
+    if path.exists() and DatasetSpec.from_json(read_json(path, what="dataset")) != spec:
         raise DataError(f"`name` must be new, but another dataset is called {key!r}. Choose another name or remove it.")
-    open_dataset(spec)
-    write_json(path, spec.to_json())
     return key
 
 
@@ -48,6 +54,21 @@ def read_spec(workspace: Workspace, name: str) -> DatasetSpec:
 def open_named(workspace: Workspace, name: str) -> LabeledImages:
     """Open the dataset kept as `name`. Raises DataError when there is none or it cannot be opened."""
     return open_dataset(read_spec(workspace, name))
+
+
+def open_unchanged(workspace: Workspace, name: str, fingerprint: str) -> LabeledImages:
+    """Open the dataset kept as `name` if it still is the one that was meant when a job was started.
+
+    Raises:
+        DataError: there is none, it cannot be opened, or its fingerprint is another.
+    """
+    dataset = open_named(workspace, name)
+    if dataset.fingerprint != fingerprint:
+        raise DataError(
+            f"dataset `{name}` must be as it was when this was started, but its labels or images have changed. "
+            "Start it anew."
+        )
+    return dataset
 
 
 def remove_dataset(workspace: Workspace, name: str) -> None:

@@ -18,13 +18,16 @@ KINDS: dict[str, str] = {
     "score": "fvm_core.influence.score:run",
     "snapshots": "fvm_core.influence.snapshots:run",
     "import_model": "fvm_core.models.importing:run",
+    "overlap": "fvm_core.data.overlap_job:run",
+    "check_images": "fvm_core.data.check_job:run",
+    "download": "fvm_core.data.download_job:run",
     "demo": "fvm_core.demo:run",
     "pipeline": "fvm_core.pipeline:run",
     "selftest": "fvm_core.jobs.selftest:run",
 }
 
-LIGHT = frozenset({"import_model"})
-"""Kinds that take seconds: they do not wait for a slot."""
+LIGHT = frozenset({"import_model", "overlap", "check_images", "download"})
+"""Kinds that read or fetch more than they compute: they do not wait for a slot."""
 
 
 def check_kind(kind: str) -> None:

@@ -1,20 +1,17 @@
-"""What a loaded dataset looks like: its size, its classes, some of its images, and what is wrong with it."""
+"""What a loaded dataset looks like: its size, its classes and some of its images."""
 
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from fvm_core.data.cache import PixelCache
 from fvm_core.data.dataset import UNKNOWN, LabeledImages
 from fvm_core.data.images import thumbnail_png
 from fvm_core.errors import DataError
-from fvm_core.workspace import Workspace
 from pages.ui.text import plain
 from pages.ui.theme import CLEAN, MISLABELED, NEUTRAL
 
@@ -83,42 +80,12 @@ def sample_images(dataset: LabeledImages, *, key: str) -> dict[int, str]:
     return broken
 
 
-def check_images(
-    workspace: Workspace, dataset: LabeledImages, broken: dict[int, str], *, size: int, channels: int, key: str
-) -> None:
-    """Draw the buttons for other samples and for a check that decodes every image once, and the images set aside.
-
-    `broken` are those that the page found unreadable before.
-    """
-    cache = PixelCache(dataset, size=size, channels=channels, folder=workspace.cache)
-    again = f"{key}_seed"
-    with st.container(horizontal=True):
-        if len(dataset) > SAMPLES:
-            st.button("Other images", icon=":material/shuffle:", key=f"{key}_other", on_click=_reseed, args=(again,))
-        pressed = st.button(
-            "Check every image", icon=":material/image_search:", key=f"{key}_check",
-            help=f"Decodes all of them to {size} x {size} pixels, as the tuning will, and keeps the result.",
-        )  # fmt: skip
-    if pressed:
-        bar = st.progress(0.0, text="Decoding …")
-        cache.fill(lambda done, total: _report(bar, done, total), retry=True)
-        bar.empty()
-        if not cache.set_aside:
-            st.success(f"All {len(dataset):,} images can be read.", icon=":material/check:")
-    set_aside_table(dataset, {**broken, **cache.set_aside})
-
-
-def set_aside_table(dataset: LabeledImages, broken: dict[int, str]) -> None:
-    """Draw the images that cannot be read, with the reason; nothing when there is none."""
-    if not broken:
-        return
-    st.warning(
-        f"{len(broken):,} image{' is' if len(broken) == 1 else 's are'} unreadable and set aside: the others are used.",
-        icon=":material/broken_image:",
-    )
-    rows = sorted(broken.items())[:1000]
-    frame = pd.DataFrame({"id": [str(dataset.ids[index]) for index, _ in rows], "reason": [text for _, text in rows]})
-    st.dataframe(frame, hide_index=True)
+def another_sample(dataset: LabeledImages, *, key: str) -> None:
+    """Draw the button that shows other images, if there are more."""
+    if len(dataset) > SAMPLES:
+        st.button(
+            "Other images", icon=":material/shuffle:", key=f"{key}_other", on_click=_reseed, args=(f"{key}_seed",)
+        )
 
 
 def notes(dataset: LabeledImages) -> None:
@@ -151,7 +118,3 @@ def _axis_text(name: str) -> str:
 
 def _reseed(key: str) -> None:
     st.session_state[key] = st.session_state.get(key, 0) + 1
-
-
-def _report(bar: Any, done: int, total: int) -> None:
-    bar.progress(done / max(total, 1), text=f"Decoding: {done:,} of {total:,}")
