@@ -16,6 +16,7 @@ from pages.ui import score_jobs, score_list, selection, snapshot_form
 from pages.ui.errors import shown
 from pages.ui.links import link
 from pages.ui.score_form import (
+    CURVATURE,
     DEFAULTS,
     ENSEMBLES,
     LISSA,
@@ -182,14 +183,24 @@ def _settings(methods: Sequence[str]) -> ScoreSettings:
             help="Score only a random sample of so many; leave it empty to score all",
         ),
     }  # fmt: skip
-    if "standard" in methods:
-        with st.expander("Settings of the standard influence (LiSSA)", icon=":material/settings:"):
+    if {"standard", "influence_lissa"} & set(methods):
+        with st.expander("Settings of LiSSA", icon=":material/settings:"):
             for column, (key, (label, help_text)) in zip(st.columns(len(LISSA)), LISSA.items(), strict=True):
                 whole = key in ("lissa_depth", "lissa_repeats")
                 typed[key] = column.number_input(
                     label, min_value=1 if whole else 0.0, value=getattr(DEFAULTS, key), key=f"score_{key}",
                     step=1 if whole else None, help=help_text, placeholder="automatic",
                     format=None if whole else "%.4g",
+                )  # fmt: skip
+    wanted = [key for key, (_, _, users) in CURVATURE.items() if set(users) & set(methods)]
+    if wanted:
+        with st.expander("Settings of DataInf, EK-FAC and other curvature", icon=":material/settings:"):
+            for column, key in zip(st.columns(len(CURVATURE)), wanted, strict=False):
+                label, help_text, _ = CURVATURE[key]
+                whole = key in ("curvature_samples", "random_vectors")
+                typed[key] = column.number_input(
+                    label, min_value=1 if whole else 0.0, value=getattr(DEFAULTS, key), key=f"score_{key}",
+                    step=1 if whole else None, help=help_text, placeholder="all", format=None if whole else "%.4g",
                 )  # fmt: skip
     for method in (key for key in ENSEMBLES if key in methods):
         with st.expander(f"Settings of {METHODS[method].title}", icon=":material/settings:"):

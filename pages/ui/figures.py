@@ -16,12 +16,12 @@ from pages.ui.scales import Scale
 from pages.ui.theme import BASE, CLEAN, FVM, MISLABELED, NEUTRAL
 
 GROUP_COLOURS = {"clean": CLEAN, "mislabeled": MISLABELED, "all samples": NEUTRAL, "truth unknown": NEUTRAL}
-DASHES = {"loss": "dot", "margin": "dashdot", "el2n": "longdash", "confident": "longdashdot", "standard": "dash"}
-DASHES |= {  # lengths of strokes and gaps
+DASHES = {  # a name of plotly's, or lengths of strokes and gaps; the influence score's line is solid
+    "loss": "dot", "margin": "dashdot", "el2n": "longdash", "confident": "longdashdot", "standard": "dash",
     "datainf": "3px,6px", "ekfac": "14px,4px", "influence_ekfac": "22px,3px", "influence_lissa": "22px,3px,3px,3px",
     "influence_datainf": "22px,3px,3px,3px,3px,3px", "first_train": "6px,6px", "first_val": "6px,2px",
     "second_train": "12px,3px,6px,3px", "posterior": "1px,2px", "error_influence": "10px,2px,2px,2px",
-    "logit_margin": "18px,4px,2px,4px",
+    "logit_margin": "18px,4px,2px,4px", "tracin": "9px,3px", "gex": "16px,8px",
 }  # fmt: skip
 GRID = "rgba(128,128,128,0.22)"
 DIVERGING = [[0.0, MISLABELED], [0.5, "#F2F0EA"], [1.0, CLEAN]]

@@ -31,6 +31,20 @@ LISSA: dict[str, tuple[str, str]] = {
     "lissa_damping": ("Damping", "Added to the Hessian's eigenvalues, as a share of the scale: in [0, 1)"),
     "lissa_repeats": ("Repeats", "Independent estimates that are averaged"),
 }
+CURVATURE: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "curvature_samples": (
+        "Training samples", "How many of them the sums over the training set take in; leave it empty for all",
+        ("datainf", "ekfac", "first_train", "second_train"),
+    ),
+    "datainf_damping": (
+        "DataInf's damping", "As a share of each layer's mean squared gradient", ("datainf", "influence_datainf"),
+    ),
+    "ekfac_damping": ("EK-FAC's damping", "As a share of each layer's mean eigenvalue", ("ekfac", "influence_ekfac")),
+    "random_vectors": (
+        "Random vectors", "s by LiSSA or DataInf is a mean over so many draws: more are steadier and slower (C.4)",
+        ("influence_lissa", "influence_datainf"),
+    ),
+}  # fmt: skip
 ENSEMBLES: dict[str, dict[str, tuple[str, str]]] = {
     "tracin": {
         "tracin_checkpoints": (
