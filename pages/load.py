@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import streamlit as st
 
-from fvm_core.data.corrections import with_corrections
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.download_job import wants_download, without_wish
-from fvm_core.data.registry import add_dataset, list_datasets, read_spec
+from fvm_core.data.registry import add_dataset, list_datasets
 from fvm_core.data.validation import check_validation
 from fvm_core.jobs.launch import start_job
 from fvm_core.jobs.status import list_jobs
@@ -28,10 +25,12 @@ from pages.ui import (
     selection,
 )
 from pages.ui.checkpoint_form import checkpoint_form, deletion, models_table
+from pages.ui.corrections_form import corrections_form
 from pages.ui.open_data import open_cached
-from pages.ui.overlap_view import pairs_table, warn_of_overlap
+from pages.ui.overlap_part import overlap_part
 from pages.ui.text import plain
 from pages.ui.tune_form import checked_name, free_name, taken_names
+from pages.ui.upload import uploaded_name
 
 PARTS = {
     "dataset": "1  Training dataset",
@@ -47,7 +46,10 @@ def add_form(workspace: Workspace, datasets: dict[str, DatasetSpec], *, role: st
     with errors.shown(stop=False):
         download_view.take_into_use(workspace, datasets, role=role)
         spec = dataset_form.dataset_form(workspace, key=f"add_{role}", clean=clean)
-        wanted = free_name(dataset_form.suggest_name(spec, clean=clean), datasets) if spec else ""
+        wanted = ""
+        if spec:
+            uploaded = uploaded_name(spec.path)
+            wanted = free_name(dataset_form.suggest_name(spec, clean=clean, uploaded=uploaded), datasets)
         name = st.text_input("Name", wanted, key=f"add_{role}_name_{wanted}", max_chars=64, disabled=spec is None)
         fetch = spec is not None and wants_download(spec)
         pressed = st.button(
@@ -95,35 +97,13 @@ def dataset_part(workspace: Workspace, datasets: dict[str, DatasetSpec], models:
         st.subheader("Add a dataset")
         add_form(workspace, datasets, role="dataset")
         if datasets:
-            corrections(workspace, datasets)
+            corrections_form(workspace, datasets)
     with right:
         if datasets:
             look(workspace, datasets, models, role="dataset")
         else:
             st.info("No dataset yet. Describe one on the left, or try the demo.", icon=":material/dataset:")
             links.link("home", "Try the demo")
-
-
-def corrections(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None:
-    """Draw the form that lays labels exported by the Review page over a dataset."""
-    with (
-        st.expander("Corrected labels from a review", icon=":material/edit_note:", key="corrections"),
-        errors.shown(stop=False),
-    ):
-        name = st.selectbox("Dataset they belong to", list(datasets), key="corrections_dataset")
-        path = dataset_form.place(
-            workspace,
-            "corrections",
-            types=["csv", "parquet"],
-            label="Exported labels",
-            example="/data/corrected.parquet",
-        )
-        new = st.text_input("Name", free_name(f"{name}-corrected", datasets), key=f"corrections_name_{name}")
-        if st.button("Load with these labels", key="corrections_load", disabled=not path):
-            added = add_dataset(workspace, new, with_corrections(read_spec(workspace, name), path))
-            selection.remember("dataset", added)
-            st.session_state["look_dataset"] = added
-            st.rerun()
 
 
 def checkpoint_part(workspace: Workspace, models: dict[str, ModelRecord]) -> None:
@@ -179,7 +159,7 @@ def validation_part(workspace: Workspace, datasets: dict[str, DatasetSpec], mode
         elif not datasets:
             st.info("Load the training dataset first.", icon=":material/info:")
         else:
-            rows_form(workspace, datasets)
+            clean_rows.rows_form(workspace, datasets)
     with right:
         if not datasets:
             st.info("No dataset yet.", icon=":material/dataset:")
@@ -190,55 +170,6 @@ def validation_part(workspace: Workspace, datasets: dict[str, DatasetSpec], mode
             name = selection.selected("validation")
             if model in models and name in datasets:
                 check_validation(open_cached(workspace, name), models[model].spec.num_classes)
-
-
-def rows_form(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None:
-    """Draw the two ways to say which rows of the training set are clean, and the button that splits them off."""
-    names = list(datasets)
-    start = names.index(current) if (current := selection.selected("dataset")) in names else 0
-    with errors.shown(stop=False):
-        name = st.selectbox("Rows of", names, index=start, key="rows_of")
-        ways = {"mark": "Look at a sample and tick", "ids": "Enter ids"}
-        how = st.radio("How", list(ways), format_func=ways.__getitem__, key="rows_how", horizontal=True)
-        dataset = open_cached(workspace, name)
-        ids = clean_rows.marked_ids(dataset, name=name) if how == "mark" else clean_rows.typed_ids()
-        clean = st.text_input("Name of the clean set", free_name(f"{name}-clean", datasets), key=f"rows_clean_{name}")
-        rest = st.text_input("Name of the others", free_name(f"{name}-rest", datasets), key=f"rows_rest_{name}")
-        if st.button(f"Split off {len(ids):,} clean rows", type="primary", key="rows_split", disabled=not ids):
-            first, second = clean_rows.split_off(workspace, name, ids, clean=clean, rest=rest)
-            for role, made in (("validation", first), ("dataset", second)):
-                selection.remember(role, made)
-                st.session_state[f"look_{role}"] = made
-            st.rerun()
-
-
-def overlap_part(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None:
-    train, held_out = selection.selected("dataset"), selection.selected("validation")
-    if train not in datasets or held_out not in datasets:
-        st.info("Choose a training dataset and a validation set first (parts 1 and 3).", icon=":material/info:")
-        return
-    if train == held_out:
-        st.warning(
-            "The training dataset is also the validation set. Choose two different sets.", icon=":material/warning:"
-        )
-        return
-    with errors.shown(stop=False):
-        st.markdown(f"Images of **{plain(train)}** that are, byte for byte, also in **{plain(held_out)}**:")
-        pairs = warn_of_overlap(workspace, train, held_out)
-        if pairs is None:
-            return
-        if not pairs:
-            st.success("None. The two sets share no image.", icon=":material/check:")
-            links.link("tune", "Tune the checkpoint")
-            return
-        pairs_table(pairs)
-        name = st.text_input("Name", free_name(f"{train}-no-overlap", datasets), key=f"overlap_name_{train}")
-        if st.button("Make a training dataset without them", type="primary", key="overlap_split"):
-            spec = clean_rows.without(read_spec(workspace, train), workspace, (first for first, _ in pairs))
-            added = add_dataset(workspace, name, replace(spec))
-            selection.remember("dataset", added)
-            st.session_state["look_dataset"] = added
-            st.rerun()
 
 
 def main() -> None:

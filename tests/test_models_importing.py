@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from app_pages import running_job
 
-from fvm_core.errors import CheckpointError, FVMError, SettingsError
+from fvm_core.errors import CheckpointError, FVMError, SettingsError, StorageError
 from fvm_core.jobs.memory_context import MemoryContext
 from fvm_core.models.build import build_model
 from fvm_core.models.checkpoint import load_model, save_model
@@ -124,6 +125,55 @@ def test_a_malicious_upload_stores_nothing(workspace: Workspace, tmp_path: Path)
         run(MemoryContext(), {"upload": str(tmp_path / "evil.pt"), "name": "evil"}, workspace)
     assert not (tmp_path / "ran").exists()
     assert list_models(workspace) == {}
+
+
+def _kept(workspace: Workspace, data: bytes) -> Path:
+    workspace.uploads.mkdir()
+    path = workspace.uploads / f"{'a' * 32}.pt"
+    path.write_bytes(data)
+    return path
+
+
+def test_an_upload_is_removed_once_imported_and_files_elsewhere_stay(workspace: Workspace, tmp_path: Path) -> None:
+    own = Path(_upload(tmp_path, build_model(SLIM)))
+    upload = _kept(workspace, own.read_bytes())
+    context = MemoryContext()
+    run(context, {"upload": str(upload), "file": "mine.pt", "name": "net"}, workspace)
+    assert not upload.exists() and list_models(workspace)["net"].settings == {"file": "mine.pt"}
+    assert run(context, {"upload": str(upload), "file": "mine.pt", "name": "net"}, workspace)["model"] == "net"
+    run(MemoryContext(), {"upload": str(own), "name": "other"}, workspace)
+    assert own.exists()
+
+
+def test_a_refused_upload_is_removed_and_called_by_the_persons_name(workspace: Workspace) -> None:
+    args = {"upload": str(_kept(workspace, b"\x89HDF junk")), "file": "keras.pt", "name": "net"}
+    with pytest.raises(CheckpointError, match=r"^`keras\.pt` is neither a safetensors .* is HDF5"):
+        run(MemoryContext(), args, workspace)
+    assert list(workspace.uploads.iterdir()) == []
+    with pytest.raises(CheckpointError, match=r"the upload `keras\.pt` is not kept after an import\. Upload it again"):
+        run(MemoryContext(), args, workspace)
+
+
+def test_an_upload_that_another_import_reads_stays(workspace: Workspace, tmp_path: Path) -> None:
+    upload = _kept(workspace, Path(_upload(tmp_path, build_model(SLIM))).read_bytes())
+    args = {"upload": str(upload), "name": "net"}
+    with running_job(workspace, "import_model", {**args, "name": "twin"}, title="Import twin"):
+        run(MemoryContext(), args, workspace)
+    assert upload.exists() and list(list_models(workspace)) == ["net"]
+
+
+def test_an_upload_stays_when_the_disk_is_full(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = _kept(workspace, Path(_upload(tmp_path, build_model(SLIM))).read_bytes())
+
+    def full(*_: object) -> None:
+        raise StorageError("`x` could not be written. Free disk space.")
+
+    monkeypatch.setattr("fvm_core.models.importing.save_model", full)
+    with pytest.raises(StorageError, match="Free disk space"):
+        run(MemoryContext(), {"upload": str(upload), "name": "net"}, workspace)
+    assert upload.exists(), "the job can be resumed"
 
 
 def test_probe_says_which_input_or_output_is_wrong() -> None:

@@ -280,7 +280,28 @@ def test_import_starts_a_job_with_what_was_chosen(workspace: Workspace, monkeypa
     button(app, "Import checkpoint").click().run()
     ((kind, args),) = started
     assert kind == "import_model"
-    assert args == {"upload": "/data/net.pt", "name": "net", "spec": {"arch": "cifar_resnet18", "width": 16}}
+    assert args == {
+        "upload": "/data/net.pt",
+        "file": "net.pt",
+        "name": "net",
+        "spec": {"arch": "cifar_resnet18", "width": 16},
+    }
+
+
+def test_uploaded_checkpoint_is_named_after_its_file_and_kept_when_asked_for(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[dict[str, Any]] = []
+    monkeypatch.setattr("fvm_core.jobs.launch.start_job", lambda ws, kind, args, title="": started.append(args) or "x")
+    app = go(open_page("load"), "checkpoint")
+    app.get("button_group")[1].set_value("upload").run()
+    app.file_uploader[0].set_value(("My Net (v2).pt", b"weights", "application/octet-stream")).run()
+    name = next(field for field in app.text_input if field.label == "Name of the model")
+    assert name.value == "my-net-v2" and not workspace.uploads.exists()
+    button(app, "Import checkpoint").click().run()
+    (args,) = started
+    assert (args["file"], args["name"]) == ("My Net (v2).pt", "my-net-v2")
+    assert Path(args["upload"]).read_bytes() == b"weights" and Path(args["upload"]).parent == workspace.uploads
 
 
 def test_failed_import_shows_the_reason(workspace: Workspace) -> None:
@@ -400,6 +421,6 @@ def test_uploaded_parquet_is_loaded_from_the_workspace(workspace: Workspace, par
     app.file_uploader[0].set_value(("../../x.parquet", parquet.read_bytes(), "application/octet-stream")).run()
     button(app, "Load").click().run()
     assert not app.exception and not app.error, [error.value for error in app.error]
-    (spec,) = list_datasets(workspace).values()
-    assert Path(spec.path).parent == workspace.uploads
+    ((name, spec),) = list_datasets(workspace).items()
+    assert Path(spec.path).parent == workspace.uploads and name == "x-worse_label"
     assert len(open_named(workspace, next(iter(list_datasets(workspace))))) == 12

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fvm_core.errors import CheckpointError, FVMError
+from fvm_core.errors import CheckpointError, FVMError, StorageError
 from fvm_core.files import slug
 from fvm_core.jobs.context import JobContext
+from fvm_core.jobs.find import find_jobs
 from fvm_core.models.build import build_model
 from fvm_core.models.checkpoint import SPEC_KEY, load_into, read_state, save_model
 from fvm_core.models.infer import guess_classes, infer_spec, spec_for
@@ -26,29 +27,50 @@ from fvm_core.workspace import Workspace
 def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
     """Read, check and store the weights file `args["upload"]` as model `args["name"]`. Job of kind `import_model`.
 
-    `args["spec"]` may set any field of ModelSpec; what it leaves out comes from the file or the architecture.
+    A file in the workspace's uploads is removed at the end, imported or refused, files elsewhere stay; `args["file"]`
+    is the name that the person knows it by. `args["spec"]` may set any field of ModelSpec; what it leaves out comes
+    from the file or the architecture.
     `args["allow_custom"]` (set by the command line only) permits `custom:module:callable`.
 
     Returns {"model", "spec", "inferred": whether the tensors told the architecture, "parameters"}.
 
     Raises:
-        CheckpointError: see `read_state`, `load_into`; the architecture cannot be told; the name is taken.
+        CheckpointError: see `read_state`, `load_into`; the architecture cannot be told; the name is taken; an upload
+            that an earlier run of the job removed.
     """
+    try:
+        result = _import(context, args, workspace)
+    except StorageError:
+        raise
+    except FVMError:
+        _drop_upload(context, Path(args["upload"]), workspace)
+        raise
+    _drop_upload(context, Path(args["upload"]), workspace)
+    return result
+
+
+def _import(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
     name = slug(str(args["name"]))
     path = Path(args["upload"])
+    file = str(args.get("file") or path.name)
     job, folder = context.folder.name, model_folder(workspace, name)
     if (folder / "model.json").exists():
         if (record := read_record(workspace, name)).job == job:
             return _result(record, inferred=False)
         raise CheckpointError(f"there is already a model named {name!r}. Choose another name.")
+    if path.parent == workspace.uploads and not path.exists():
+        raise CheckpointError(f"the upload `{file}` is not kept after an import. Upload it again on the Load page.")
     allow_custom = args.get("allow_custom") is True
     context.progress(0, 4, "reading the file")
-    state = read_state(path)
+    try:
+        state = read_state(path)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(path.name, file)) from error
     context.progress(1, 4, "finding the architecture")
     spec, inferred = describe(state, args.get("spec") or {}, known=_own_spec(path))
     context.progress(2, 4, f"checking the weights against {spec.arch}")
     model = build_model(spec, allow_custom=allow_custom)
-    load_into(model, state, what=f"the weights in `{path.name}`")
+    load_into(model, state, what=f"the weights in `{file}`")
     probe(model.eval(), spec)
     context.progress(3, 4, "saving")
     created = now()
@@ -57,7 +79,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         name,
         "imported",
         spec,
-        settings={"file": path.name},
+        settings={"file": file},
         metrics={"parameters": parameters},
         job=job,
         created=created,
@@ -65,6 +87,13 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     save_model(folder, model, record)
     context.progress(4, 4, "imported")
     return _result(record, inferred=inferred)
+
+
+def _drop_upload(context: JobContext, path: Path, workspace: Workspace) -> None:
+    """Remove a file that a browser brought, unless another import is to read it."""
+    others = find_jobs(workspace, "import_model", upload=str(path))
+    if path.parent == workspace.uploads and not any(job.active and job.id != context.folder.name for job in others):
+        path.unlink(missing_ok=True)
 
 
 def _result(record: ModelRecord, *, inferred: bool) -> dict[str, Any]:

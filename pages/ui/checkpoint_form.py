@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from fvm_core.errors import FVMError
 from fvm_core.models.spec import ARCHITECTURES, NORMALISATIONS
 from fvm_core.models.store import ModelRecord, delete_model
 from fvm_core.workspace import Workspace
-from pages.ui.dataset_form import place
+from pages.ui.dataset_form import path_or_upload
 from pages.ui.job_view import ERROR_KEY
 from pages.ui.text import plain
 from pages.ui.theme import ROLE_TITLES
 from pages.ui.tune_form import free_name
+from pages.ui.upload import keep_upload
 
 INFER = "find it out from the tensors"
 KEEP = "as the architecture says"
@@ -34,10 +36,11 @@ def checkpoint_form(
         DataError: an upload of another type.
         StorageError: the disk refused the upload.
     """
-    path = place(
-        workspace, "checkpoint", types=["safetensors", "pt", "pth"], label="Weights: .safetensors, .pt or .pth",
+    source = path_or_upload(
+        "checkpoint", types=["safetensors", "pt", "pth"], label="Weights: .safetensors, .pt or .pth",
         example="/data/resnet18.pt",
     )  # fmt: skip
+    file = Path(source if isinstance(source, str) else str(source.name)).name
     arch = st.selectbox(
         "Architecture", [INFER, *ARCHITECTURES], key="checkpoint_arch",
         help="Names and shapes of the tensors tell most architectures. A class of your own comes from the command line "
@@ -62,13 +65,16 @@ def checkpoint_form(
             "Its outputs are the classes of the dataset in use, in their order", value=False, key="checkpoint_names"
         ):
             spec |= {"class_names": list(class_names), "num_classes": spec.get("num_classes", len(class_names))}
-    stem = Path(path).stem if path else ""
-    wanted = free_name(stem if stem and len(stem) != 32 else "imported", taken)
+    stem = Path(file).stem
+    wanted = free_name(stem if re.search("[A-Za-z0-9_]", stem) else "imported", taken)
     name = st.text_input("Name of the model", wanted, key=f"checkpoint_name_{wanted}", max_chars=64)
     pressed = st.button(
-        "Import checkpoint", type="primary", icon=":material/file_open:", key="import_checkpoint", disabled=not path
+        "Import checkpoint", type="primary", icon=":material/file_open:", key="import_checkpoint", disabled=not source
     )
-    return {"upload": path, "name": name, "spec": spec} if pressed else None
+    if not pressed:
+        return None
+    path = source if isinstance(source, str) else str(keep_upload(workspace, source))
+    return {"upload": path, "file": file, "name": name, "spec": spec}
 
 
 def models_table(models: Mapping[str, ModelRecord]) -> None:

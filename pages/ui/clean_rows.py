@@ -14,11 +14,34 @@ from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.registry import add_dataset, read_spec
 from fvm_core.errors import DataError
 from fvm_core.workspace import Workspace
+from pages.ui import errors, selection
 from pages.ui.dataset_view import data_uri
+from pages.ui.open_data import open_cached
+from pages.ui.tune_form import free_name
 from pages.ui.upload import keep_text
 
 MOST = 300
 FRAME = "marking_frame"
+
+
+def rows_form(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None:
+    """Draw the two ways to say which rows of the training set are clean, and the button that splits them off."""
+    names = list(datasets)
+    start = names.index(current) if (current := selection.selected("dataset")) in names else 0
+    with errors.shown(stop=False):
+        name = st.selectbox("Rows of", names, index=start, key="rows_of")
+        ways = {"mark": "Look at a sample and tick", "ids": "Enter ids"}
+        how = st.radio("How", list(ways), format_func=ways.__getitem__, key="rows_how", horizontal=True)
+        dataset = open_cached(workspace, name)
+        ids = marked_ids(dataset, name=name) if how == "mark" else typed_ids()
+        clean = st.text_input("Name of the clean set", free_name(f"{name}-clean", datasets), key=f"rows_clean_{name}")
+        rest = st.text_input("Name of the others", free_name(f"{name}-rest", datasets), key=f"rows_rest_{name}")
+        if st.button(f"Split off {len(ids):,} clean rows", type="primary", key="rows_split", disabled=not ids):
+            first, second = split_off(workspace, name, ids, clean=clean, rest=rest)
+            for role, made in (("validation", first), ("dataset", second)):
+                selection.remember(role, made)
+                st.session_state[f"look_{role}"] = made
+            st.rerun()
 
 
 def split_off(workspace: Workspace, name: str, ids: Iterable[str], *, clean: str, rest: str) -> tuple[str, str]:

@@ -56,8 +56,8 @@ def dataset_form(workspace: Workspace, *, key: str, clean: bool = False) -> Data
     return draw[kind](workspace, key, clean)
 
 
-def suggest_name(spec: DatasetSpec, *, clean: bool) -> str:
-    """Return a name to start from.
+def suggest_name(spec: DatasetSpec, *, clean: bool, uploaded: str = "") -> str:
+    """Return a name to start from; `uploaded` is the name that the person's browser gave for the file, if any.
 
     >>> suggest_name(DatasetSpec("cifar10n", path="/data", label="worse"), clean=False)
     'cifar10n-worse'
@@ -70,20 +70,32 @@ def suggest_name(spec: DatasetSpec, *, clean: bool) -> str:
         return "-".join(parts).rstrip("%")
     if spec.kind in NOISE:
         return f"{spec.kind}-{'test' if spec.options.get('split') == 'test' else spec.label}"
-    stem = Path(spec.path).stem
-    stem = "dataset" if len(stem) == 32 and set(stem) <= set("0123456789abcdef") else stem
+    stem = Path(uploaded or spec.path).stem
     return f"{stem}-{'clean' if clean else spec.label}".strip("-")
 
 
 def place(workspace: Workspace, key: str, *, types: Sequence[str], label: str, example: str) -> str:
-    """Draw the choice between a path on this machine and an upload. Returns the path, or "" while there is none."""
+    """Draw `path_or_upload` and keep an upload in the workspace. Returns the path, or "" while there is none.
+
+    Raises:
+        DataError: an upload of another type. StorageError: the disk refused it.
+    """
+    found = path_or_upload(key, types=types, label=label, example=example)
+    return found if isinstance(found, str) else str(keep_upload(workspace, found))
+
+
+def path_or_upload(key: str, *, types: Sequence[str], label: str, example: str) -> Any:
+    """Draw the choice between a path on this machine and an upload.
+
+    Returns the path as text, or the upload (with `name` and its bytes, not kept yet); "" while there is none.
+    """
     how = st.segmented_control(
         "Where it is", ["path", "upload"], default="path", required=True, key=f"{key}_how", persist_state="session",
         format_func={"path": "On this machine", "upload": "Upload"}.__getitem__, label_visibility="collapsed",
     )  # fmt: skip
     if how == "upload":
         upload = st.file_uploader(label, type=list(types), key=f"{key}_upload")
-        return str(keep_upload(workspace, upload)) if upload is not None else ""
+        return upload if upload is not None else ""
     return _path(label, f"{key}_path", example)
 
 

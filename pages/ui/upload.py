@@ -14,6 +14,7 @@ from fvm_core.workspace import Workspace
 
 SUFFIXES = (".npz", ".parquet", ".csv", ".tsv", ".txt", ".safetensors", ".pt", ".pth")
 PIECE = 1 << 22
+NAMES = "upload_names"
 
 
 def keep_upload(workspace: Workspace, upload: Any) -> Path:
@@ -33,7 +34,13 @@ def keep_upload(workspace: Workspace, upload: Any) -> Path:
         with atomic_write(path) as file:
             for start in range(0, len(view), PIECE):
                 file.write(view[start : start + PIECE])
+    st.session_state.setdefault(NAMES, {})[str(path)] = Path(str(upload.name)).name
     return path
+
+
+def uploaded_name(path: str) -> str:
+    """Return the name that the browser gave for the upload kept at `path` in this session, or ""."""
+    return str(st.session_state.get(NAMES, {}).get(path, ""))
 
 
 def _digest(upload: Any, view: memoryview) -> str:

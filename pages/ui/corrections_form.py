@@ -1,0 +1,35 @@
+"""The form that makes a dataset out of another one and the labels that a review exported for it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from fvm_core.data.corrections import with_corrections
+from fvm_core.data.dataset import DatasetSpec
+from fvm_core.data.registry import add_dataset, read_spec
+from fvm_core.workspace import Workspace
+from pages.ui import errors, selection
+from pages.ui.dataset_form import place
+from pages.ui.tune_form import free_name
+
+
+def corrections_form(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None:
+    """Draw the form that lays labels exported by the Review page over a dataset."""
+    with (
+        st.expander("Corrected labels from a review", icon=":material/edit_note:", key="corrections"),
+        errors.shown(stop=False),
+    ):
+        name = st.selectbox("Dataset they belong to", list(datasets), key="corrections_dataset")
+        path = place(
+            workspace,
+            "corrections",
+            types=["csv", "parquet"],
+            label="Exported labels",
+            example="/data/corrected.parquet",
+        )
+        new = st.text_input("Name", free_name(f"{name}-corrected", datasets), key=f"corrections_name_{name}")
+        if st.button("Load with these labels", key="corrections_load", disabled=not path):
+            added = add_dataset(workspace, new, with_corrections(read_spec(workspace, name), path))
+            selection.remember("dataset", added)
+            st.session_state["look_dataset"] = added
+            st.rerun()

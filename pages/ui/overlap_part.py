@@ -1,0 +1,42 @@
+"""The last part of the Load page: which images both sets share, and a training set without them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from fvm_core.data.dataset import DatasetSpec
+from fvm_core.data.registry import add_dataset, read_spec
+from fvm_core.workspace import Workspace
+from pages.ui import clean_rows, errors, links, selection
+from pages.ui.overlap_view import pairs_table, warn_of_overlap
+from pages.ui.text import plain
+from pages.ui.tune_form import free_name
+
+
+def overlap_part(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None:
+    train, held_out = selection.selected("dataset"), selection.selected("validation")
+    if train not in datasets or held_out not in datasets:
+        st.info("Choose a training dataset and a validation set first (parts 1 and 3).", icon=":material/info:")
+        return
+    if train == held_out:
+        st.warning(
+            "The training dataset is also the validation set. Choose two different sets.", icon=":material/warning:"
+        )
+        return
+    with errors.shown(stop=False):
+        st.markdown(f"Images of **{plain(train)}** that are, byte for byte, also in **{plain(held_out)}**:")
+        pairs = warn_of_overlap(workspace, train, held_out)
+        if pairs is None:
+            return
+        if not pairs:
+            st.success("None. The two sets share no image.", icon=":material/check:")
+            links.link("tune", "Tune the checkpoint")
+            return
+        pairs_table(pairs)
+        name = st.text_input("Name", free_name(f"{train}-no-overlap", datasets), key=f"overlap_name_{train}")
+        if st.button("Make a training dataset without them", type="primary", key="overlap_split"):
+            spec = clean_rows.without(read_spec(workspace, train), workspace, (first for first, _ in pairs))
+            added = add_dataset(workspace, name, spec)
+            selection.remember("dataset", added)
+            st.session_state["look_dataset"] = added
+            st.rerun()
