@@ -20,7 +20,7 @@ from pages.ui.score_sets import (
     selected_runs,
 )
 from pages.ui.text import plain
-from pages.ui.theme import ROLE_TITLES
+from pages.ui.theme import model_title
 
 TABS = ["Distributions", "Detection", "Tuning snapshots", "Agreement", "Disagreement"]
 
@@ -106,7 +106,7 @@ def _row(heading: str, options: list[str], *, key: str, default: list[str], titl
 
 
 def _heading(item: ScoreFile) -> str:
-    return f"**{plain(ROLE_TITLES.get(item.role, item.role))}** · {plain(item.run)}"
+    return f"**{plain(model_title(item.role, item.solver))}** · {plain(item.run)}"
 
 
 def _draw(chosen: list[ScoreFile], everything: list[ScoreFile], snapshots: list[ScoreFile]) -> None:

@@ -15,11 +15,11 @@ from fvm_core.models.spec import ModelSpec
 from fvm_core.models.store import ModelRecord, list_models
 from fvm_core.tuning.settings import TuneSettings
 from fvm_core.workspace import Workspace, current_workspace
-from pages.ui import errors, job_view, links, selection, tune_form, tune_watch
+from pages.ui import errors, job_view, links, selection, solver_form, tune_form, tune_watch
 from pages.ui.curves import TRAINING_PANELS, TUNING_PANELS, legend, panel
 from pages.ui.open_data import open_cached
 from pages.ui.overlap_view import cleared
-from pages.ui.theme import ROLE_TITLES
+from pages.ui.theme import model_title
 from pages.ui.train_form import train_form
 
 
@@ -36,7 +36,7 @@ def start_tuning(workspace: Workspace, models: dict[str, ModelRecord], datasets:
     with a:
         model = selection.choose(
             "model", list(models), label="Checkpoint to tune",
-            format_func=lambda name: f"{name} · {ROLE_TITLES[models[name].role]}",
+            format_func=lambda name: f"{name} · {model_title(models[name].role, models[name].settings.get('solver'))}",
             prefer=lambda name: models[name].role in ("base", "imported"),
             help="Usually the model that was trained on the noisy labels.",
         )  # fmt: skip
@@ -53,9 +53,9 @@ def start_tuning(workspace: Workspace, models: dict[str, ModelRecord], datasets:
         )  # fmt: skip
     if model is None or validation is None:
         return
-    a, b, c = st.columns([2, 2, 1], vertical_alignment="bottom")
+    a, b, c = st.columns([2.6, 1.5, 1], vertical_alignment="bottom")
     with a:
-        solver = tune_form.choose_solver()
+        solver = solver_form.choose_solver()
     with b:
         taken = tune_form.taken_names(workspace, models)
         name = tune_form.choose_name(model, solver, taken)
@@ -87,7 +87,7 @@ def start_tuning(workspace: Workspace, models: dict[str, ModelRecord], datasets:
                 "model": model, "validation": validation, "dataset": dataset, "settings": settings.to_json(),
                 "name": name,
             }  # fmt: skip
-            title = f"Tune {name} ({tune_form.SOLVERS[solver]})"
+            title = f"Tune {name} ({solver_form.title(solver)})"
             start_job(workspace, "tune", args, title=title)
             st.session_state["tune_watch_add"] = name
             st.rerun()
@@ -129,11 +129,11 @@ def watch(workspace: Workspace, *, kind: str, panels: dict[str, str], label: str
     kept = [name for name in st.session_state.get(key, tune_watch.defaults(list(found.values()))) if name in found]
     added = st.session_state.pop(f"{key}_add", None)
     if added in found and added not in kept:
-        kept = [added, *(name for name in kept if found[name].role != found[added].role)]
+        kept = [added, *(name for name in kept if found[name].family != found[added].family)]
     st.session_state[key] = kept
     chosen = st.multiselect(
         label, list(found), key=key, format_func=lambda name: found[name].label, persist_state="session",
-        help="Blue: base. Orange: VM. Green: FVM. A second one of the same kind is dashed.",
+        help="Blue: base. Orange: VM. Green: FVM. A second line of one colour is dashed, a third one dotted.",
     )  # fmt: skip
     if not chosen:
         st.caption("Choose at least one to see its curves.")

@@ -164,6 +164,37 @@ def test_tune_defaults_are_the_papers(workspace: Workspace, started: list[tuple[
     assert {key: settings[key] for key in wanted} == wanted and settings["weight_decay"] == 5e-4
 
 
+@pytest.mark.parametrize(
+    ("solver", "options", "wanted"),
+    [
+        ("sgd", "--rho 0.2", {"rho": 0.2}),
+        ("asam", "--asam-eta 0.1", {"rho": 0.5, "asam_eta": 0.1}),
+        ("fsam", "--fsam-sigma 0.5 --fsam-lambda 0.6", {"rho": 0.1, "fsam_sigma": 0.5, "fsam_lambda": 0.6}),
+        ("fsam", "--rho 0.2 --clip-norm 1", {"rho": 0.2, "clip_norm": 1.0}),
+        (
+            "lpf",
+            "--lpf-draws 8 --lpf-gamma 0.01 --lpf-growth 16",
+            {"lpf_draws": 8, "lpf_gamma": 0.01, "lpf_growth": 16.0},
+        ),
+        ("sam", "--set solver=asam --sharpness-rho 0.1", {"solver": "asam", "rho": 0.5, "sharpness_rho": 0.1}),
+    ],
+)
+def test_tune_has_an_option_for_each_setting_of_a_solver(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]], solver: str, options: str, wanted: dict[str, Any]
+) -> None:
+    given = ["--model", "b", "--validation", "v", "--name", "t", "--solver", solver, *options.split()]
+    assert main(["tune", *given]) == 0
+    assert started[0][1]["settings"] == TuneSettings(**{"solver": solver, **wanted}).to_json()
+
+
+def test_an_option_of_another_solver_is_refused(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--model", "b", "--validation", "v", "--name", "t", "--lpf-gamma", "0.1"]
+    assert main(["tune", *given]) == 2
+    assert "`lpf_gamma` must go with `--solver lpf`, got `--solver sam`" in capsys.readouterr().err
+    assert main(["tune", *given, "--solver", "lpf", "--clip-norm", "nan"]) == 2
+    assert "`clip_norm` must be a finite number or none, got nan" in capsys.readouterr().err
+
+
 def test_custom_architecture_is_allowed_by_the_command_line_alone(
     workspace: Workspace, started: list[tuple[str, dict[str, Any]]], tmp_path: Path
 ) -> None:

@@ -60,6 +60,16 @@ def test_display_names(role: str, method: str, expected: str) -> None:
     assert display_name({"model": {"role": role, "name": "x"}, "method": method}) == expected
 
 
+@pytest.mark.parametrize(
+    ("solver", "method", "expected"),
+    [("sam", "influence", "FVM"), ("asam", "influence", "FVM (ASAM)"), (7, "influence", "FVM"),
+     ("fsam", "loss", "FVM (F-SAM) · Cross-entropy loss"), ("lpf", "snapshots", "FVM (LPF) · tuning snapshots"),
+     ("new", "influence", "FVM")],
+)  # fmt: skip
+def test_display_names_tell_another_solver_than_sam(solver: object, method: str, expected: str) -> None:
+    assert display_name({"model": {"role": "fvm", "solver": solver}, "method": method}) == expected
+
+
 def test_columns_are_read_alone_and_missing_ones_named(tmp_path: Path) -> None:
     write(tmp_path / "loss.parquet", {"method": "loss"})
     found = read_scores(tmp_path / "loss.parquet", columns=["id", "score"])

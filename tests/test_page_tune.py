@@ -20,6 +20,7 @@ from app_pages import (
     texts,
     visible,
 )
+from streamlit.testing.v1 import AppTest
 
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset, open_named
@@ -80,7 +81,101 @@ def test_vm_is_plain_sgd_under_its_own_name(workspace: Workspace, started: list[
     button(app, "Start tuning").click().run()
     settings = started[0][1]["settings"]
     assert (settings["solver"], settings["steps"], started[0][1]["name"]) == ("sgd", 40, "digits-vm")
-    assert settings["rho"] == app.number_input(key="tune_rho").value == 0.05
+    assert settings["rho"] == app.number_input(key="tune_sharpness_rho").value == 0.05
+    assert "tune_rho" not in fields(app)
+
+
+def fields(app: AppTest) -> set[str]:
+    return {str(field.key) for field in app.number_input}
+
+
+def choose_solver(app: AppTest, solver: str) -> AppTest:
+    return app.get("button_group")[0].set_value(solver).run()
+
+
+@pytest.mark.parametrize(
+    ("solver", "own", "name"),
+    [
+        ("sam", {"tune_rho": ("rho", 0.05)}, "digits-fvm"),
+        ("asam", {"tune_rho_asam": ("rho", 0.5), "tune_asam_eta": ("asam_eta", 0.01)}, "digits-fvm-asam"),
+        ("fsam", {"tune_rho_fsam": ("rho", 0.1), "tune_fsam_sigma": ("fsam_sigma", 1.0),
+                  "tune_fsam_lambda": ("fsam_lambda", 0.9)}, "digits-fvm-fsam"),
+        ("lpf", {"tune_lpf_gamma": ("lpf_gamma", 0.001), "tune_lpf_draws": ("lpf_draws", 1),
+                 "tune_lpf_growth": ("lpf_growth", 1.0)}, "digits-fvm-lpf"),
+        ("sgd", {}, "digits-vm"),
+    ],
+)  # fmt: skip
+def test_each_solver_has_its_own_settings_and_defaults(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]], solver: str, own: dict[str, Any], name: str
+) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    app = choose_solver(open_page("tune"), solver)
+    shared = {"steps", "batch_size", "lr", "momentum", "weight_decay", "seed", "clip_norm", "eval_every", "probe_size",
+              "sharpness_every", "sharpness_rho", "hessian_every", "snapshots"}  # fmt: skip
+    assert {key for key in fields(app) if key.startswith("tune_")} == {f"tune_{item}" for item in shared} | set(own)
+    assert all(app.number_input(key=key).help for key in own)
+    button(app, "Start tuning").click().run()
+    assert not app.error
+    args = started[0][1]
+    expected = TuneSettings(solver=solver, rho=own[next(iter(own))][1] if solver in ("asam", "fsam") else 0.05)
+    assert args["settings"] == expected.to_json() and args["name"] == name
+    assert {key: app.number_input(key=key).value for key in own} == {key: value for key, (_, value) in own.items()}
+    assert all(args["settings"][setting] == value for setting, value in own.values())
+
+
+def test_settings_of_a_solver_are_handed_over_and_outlive_a_look_at_another(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]]
+) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    app = choose_solver(open_page("tune"), "lpf")
+    app.number_input(key="tune_lpf_draws").set_value(4).run()
+    app.number_input(key="tune_clip_norm").set_value(2.0).run()
+    app.number_input(key="tune_sharpness_rho").set_value(0.2).run()
+    app = choose_solver(choose_solver(app, "fsam"), "lpf")
+    button(app, "Start tuning").click().run()
+    settings = started[0][1]["settings"]
+    wanted = {"solver": "lpf", "lpf_draws": 4, "clip_norm": 2.0, "rho": 0.2, "sharpness_rho": None}
+    assert {key: settings[key] for key in wanted} == wanted
+    app = choose_solver(app, "asam")
+    button(app, "Start tuning").click().run()
+    settings = started[1][1]["settings"]
+    wanted = {"solver": "asam", "clip_norm": 2.0, "rho": 0.5, "sharpness_rho": 0.2, "lpf_draws": 1}
+    assert {key: settings[key] for key in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("solver", "wanted"),
+    [("sam", {"rho": 0.1}), ("asam", {"rho": 1.0, "sharpness_rho": 0.1}), ("fsam", {"rho": 0.1, "sharpness_rho": 0.1}),
+     ("lpf", {"rho": 0.1}), ("sgd", {"rho": 0.1})],
+)  # fmt: skip
+def test_a_hundred_classes_have_radii_of_their_own(solver: str, wanted: dict[str, float]) -> None:
+    """All are measured at 0.1, as SAM tunes there."""
+
+    def form(solver: str) -> None:
+        import streamlit as st
+
+        from pages.ui.tune_form import settings_form
+
+        st.session_state["values"] = settings_form(solver, hundred_classes=True)
+
+    app = AppTest.from_function(form, kwargs={"solver": solver}, default_timeout=60).run()
+    assert not app.exception
+    settings = TuneSettings(**app.session_state["values"])
+    assert settings == TuneSettings(solver=solver, **wanted) and settings.measured_rho == 0.1
+
+
+def test_impossible_setting_of_a_solver_is_named(
+    workspace: Workspace, started: list[tuple[str, dict[str, Any]]]
+) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    app = choose_solver(open_page("tune"), "fsam")
+    app.number_input(key="tune_fsam_lambda").set_value(1.0).run()
+    button(app, "Start tuning").click().run()
+    assert "`fsam_lambda` must be in [0, 1), got 1.0" in visible(app.error[0].value)
+    assert started == []
 
 
 def test_setting_out_of_range_is_named_and_nothing_starts(
@@ -260,6 +355,12 @@ def test_watch_prefers_finished_models_and_proposes_one_of_each_role(workspace: 
     found = find(workspace, kind="tune")
     assert {item.name for item in found} == {"a-vm", "b-vm", "c-fvm"}
     assert len(defaults(found)) == 2
+    (workspace.models / "f-lpf").mkdir()
+    write_record(workspace, ModelRecord("f-lpf", "fvm", DIGITS, settings={"solver": "lpf"}, created="2026-01-02"))
+    (workspace.models / "f-lpf" / "metrics.jsonl").write_text("")
+    again = find(workspace, kind="tune")
+    assert [item.label for item in again if item.name == "f-lpf"] == ["f-lpf · FVM (LPF)"]
+    assert len(defaults(again)) == 3 and {"c-fvm", "f-lpf"} <= set(defaults(again))
     running = Watched("e", "fvm", job="x", active=True)
     assert defaults([running, *found])[0] == "e"
     assert [item.name for item in find(workspace, kind="train")] == ["d-base"]

@@ -23,13 +23,14 @@ from fvm_core.influence.flat import inverse_fisher
 from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.passes import influence as influence_pass
 from fvm_core.influence.per_sample import squared_scores
-from fvm_core.influence.store import list_runs
+from fvm_core.influence.store import display_name, list_runs
+from fvm_core.influence.task import open_task
 from fvm_core.jobs.context import JobStopped
 from fvm_core.jobs.memory_context import MemoryContext
 from fvm_core.models.build import build_model
 from fvm_core.models.checkpoint import load_model, save_model
 from fvm_core.models.inputs import to_input
-from fvm_core.models.store import ModelRecord
+from fvm_core.models.store import ModelRecord, read_record, write_record
 from fvm_core.workspace import Workspace
 
 TIMES = ("created", "seconds", "preparation_seconds", "samples_per_second")
@@ -85,6 +86,19 @@ def test_files_hold_what_a_direct_computation_gives(ready: Workspace) -> None:
     assert (found["confident"]["suggested"] == logits.argmax(1).numpy()).all()
     done, total, _ = context.messages[-1]
     assert done == total
+
+
+def test_provenance_tells_the_solver_and_old_parts_stay_valid(ready: Workspace) -> None:
+    """The weights' hash is in the plan already, so parts scored before the solver was told are used again."""
+    args = arguments(methods=["loss"])
+    untold = open_task(MemoryContext(), args, ready)
+    write_record(ready, replace(read_record(ready, "m"), settings={"solver": "asam"}))
+    told = open_task(MemoryContext(), args, ready)
+    assert told.plan == untold.plan
+    assert "solver" not in untold.provenance("loss")["model"] and told.provenance("loss")["model"]["solver"] == "asam"
+    score.run(MemoryContext(), args, ready)
+    (info,) = list_runs(ready)
+    assert display_name(info.provenance) == "FVM (ASAM) · Cross-entropy loss"
 
 
 def test_provenance_names_everything(ready: Workspace) -> None:

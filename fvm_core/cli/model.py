@@ -31,10 +31,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     from fvm_core.models.spec import NORMALISATIONS
     from fvm_core.models.store import list_models
+    from fvm_core.tuning.solvers import name_with_solver
 
     if args.action == "list":
         for name, record in list_models(workspace).items():
-            print(f"{name}\t{record.role}\t{record.spec.arch}\twidth {record.spec.width}\t{record.sha256[:12]}")
+            role = name_with_solver(record.role, record.settings.get("solver"))
+            print(f"{name}\t{role}\t{record.spec.arch}\twidth {record.spec.width}\t{record.sha256[:12]}")
         return 0
     spec: dict[str, object] = {
         "arch": args.arch, "num_classes": args.classes, "image_size": args.image_size,

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from fvm_core.errors import DataError
 from fvm_core.files import slug
 from fvm_core.influence.methods import METHODS
+from fvm_core.tuning.solvers import name_with_solver
 from fvm_core.workspace import Workspace
 
 PROVENANCE = b"fvm_provenance"
@@ -107,17 +108,19 @@ def with_provenance(schema: pa.Schema, provenance: Mapping[str, Any]) -> pa.Sche
 
 def display_name(provenance: Mapping[str, Any]) -> str:
     """Return what a person calls these scores: `FVM` and `VM` for the paper's scores, else model and method; weights
-    from the middle of a training run go by their epoch.
+    from the middle of a training run go by their epoch, an FVM of another solver than SAM by the solver.
 
     >>> display_name({"model": {"role": "fvm"}, "method": "influence"})
     'FVM'
+    >>> display_name({"model": {"role": "fvm", "solver": "asam"}, "method": "influence"})
+    'FVM (ASAM)'
     >>> display_name({"model": {"role": "base"}, "method": "loss"})
     'Base · Cross-entropy loss'
     >>> display_name({"model": {"role": "base", "epoch": 4}, "method": "loss"})
     'Base · epoch 4 · Cross-entropy loss'
     """
     model = provenance.get("model", {})
-    role = ROLES.get(str(model.get("role")), str(model.get("name", "Model")))
+    role = name_with_solver(ROLES.get(str(model.get("role")), str(model.get("name", "Model"))), model.get("solver"))
     method = str(provenance.get("method"))
     if model.get("epoch") is not None:
         role = f"{role} · epoch {model['epoch']}"

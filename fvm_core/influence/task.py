@@ -80,9 +80,11 @@ class Task:
     def provenance(self, method: str, **more: Any) -> dict[str, Any]:
         """Return what goes into a score file's metadata; `more` holds seconds, rates and further notes."""
         notes = [*self.notes, *more.pop("notes", ())]
+        solver = self.record.settings.get("solver")
+        model = {**self.described["model"], **({"solver": solver} if solver else {})}
         return {
-            **self.described, "method": method, "settings": self.settings.to_json(), "seed": self.settings.seed,
-            "version": version(), "created": now(), "machine": machine(),
+            **self.described, "model": model, "method": method, "settings": self.settings.to_json(),
+            "seed": self.settings.seed, "version": version(), "created": now(), "machine": machine(),
             "class_names": list(self.dataset.class_names), "notes": notes, **more,
         }  # fmt: skip
 

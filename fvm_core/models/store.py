@@ -24,8 +24,8 @@ WEIGHTS_FILE = "model.safetensors"
 class ModelRecord:
     """What is known about a stored model; the JSON beside its weights.
 
-    `role`: base (trained on noisy labels), vm (tuned with SGD), fvm (tuned with SAM), imported. `sha256` is the hash of
-    model.safetensors. `parent` is the model that was tuned, `parent_sha256` its weights' hash then.
+    `role`: base (trained on noisy labels), vm (tuned with SGD), fvm (tuned with any other solver), imported. `sha256`
+    is the hash of model.safetensors. `parent` is the model that was tuned, `parent_sha256` its weights' hash then.
     `dataset` and `validation` are {name, spec, fingerprint}. `snapshots` are {"step", "file"} and `checkpoints`
     {"epoch", "file", "lr"}, files relative to the model's folder. `job` is the id of the job that made it, `created` an
     ISO 8601 time.

@@ -49,7 +49,7 @@ SETTING_HELP: dict[str, str] = {
     "lpf_gamma": "Size of the noise in parts of each filter's norm; 0 is SGD.",
     "lpf_draws": "Draws of noise in a step, each on its share of the batch.",
     "lpf_growth": "The noise grows along a cosine to this many times its size at the start; 1 keeps it.",
-    "clip_norm": "Gradients longer than this are shortened to it before the step; empty leaves them as they are.",
+    "clip_norm": "Gradients longer than this are shortened to it before the step; off unless given.",
     "sharpness_rho": "Radius at which the sharpness is measured, whatever the solver: the same for all, so that their "
     "curves can be compared.",
 }

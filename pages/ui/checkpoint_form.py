@@ -17,7 +17,7 @@ from fvm_core.workspace import Workspace
 from pages.ui.dataset_form import path_or_upload
 from pages.ui.job_view import ERROR_KEY
 from pages.ui.text import plain
-from pages.ui.theme import ROLE_TITLES
+from pages.ui.theme import model_title
 from pages.ui.tune_form import free_name
 from pages.ui.upload import keep_upload
 
@@ -82,7 +82,7 @@ def models_table(models: Mapping[str, ModelRecord]) -> None:
     frame = pd.DataFrame(
         {
             "name": list(models),
-            "role": [ROLE_TITLES.get(record.role, record.role) for record in models.values()],
+            "role": [model_title(record.role, record.settings.get("solver")) for record in models.values()],
             "arch": [architecture(record) for record in models.values()],
             "accuracy": [_number(record.metrics.get("val_accuracy")) for record in models.values()],
             "from": [record.parent for record in models.values()],
@@ -91,6 +91,7 @@ def models_table(models: Mapping[str, ModelRecord]) -> None:
     st.dataframe(
         frame,
         hide_index=True,
+        placeholder="",
         column_config={
             "name": st.column_config.TextColumn("Model"),
             "role": st.column_config.TextColumn("Role", width="small"),

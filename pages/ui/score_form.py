@@ -18,7 +18,7 @@ from fvm_core.jobs.status import list_jobs
 from fvm_core.models.store import ModelRecord
 from fvm_core.workspace import Workspace
 from pages.ui.score_sets import ScoreFile
-from pages.ui.theme import ROLE_TITLES
+from pages.ui.theme import model_title
 
 RELABEL: dict[str, str] = {
     "all": "All classes, exact scores",
@@ -162,7 +162,7 @@ def role_title(record: ModelRecord) -> str:
     >>> role_title(ModelRecord("demo-fvm", "fvm", ModelSpec("digits_cnn", 10)))
     'demo-fvm · FVM (SAM)'
     """
-    return f"{record.name} · {ROLE_TITLES.get(record.role, record.role)}"
+    return f"{record.name} · {model_title(record.role, record.settings.get('solver'))}"
 
 
 def newest_of_each_role(models: Mapping[str, ModelRecord]) -> list[str]:

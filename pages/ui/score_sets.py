@@ -50,6 +50,10 @@ class ScoreFile:
         return str(self.provenance.get("model", {}).get("role", ""))
 
     @property
+    def solver(self) -> str:
+        return str(self.provenance.get("model", {}).get("solver", ""))
+
+    @property
     def model(self) -> str:
         return str(self.provenance.get("model", {}).get("name", ""))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fvm_core.tuning.solvers import SOLVER_INFO
+
 CLEAN = "#0072B2"
 MISLABELED = "#D55E00"
 BASE = "#56B4E9"
@@ -10,7 +12,6 @@ FVM = "#009E73"
 NEUTRAL = "#767676"
 
 ROLE_COLOURS = {"base": BASE, "imported": BASE, "vm": VM, "fvm": FVM}
-SOLVER_ROLES = {"sgd": "vm", "sam": "fvm"}
 ROLE_TITLES = {"base": "Base", "imported": "Imported", "vm": "VM (SGD)", "fvm": "FVM (SAM)"}
 
 QUIET = """<style>
@@ -20,6 +21,17 @@ QUIET = """<style>
 }
 </style>"""
 """Live parts (containers whose key begins with "live") run every second: no fading, no running figure each time."""
+
+
+def model_title(role: str, solver: object = None) -> str:
+    """Return what a model of this role is called, with the solver that tuned it (SAM for an FVM that names none).
+
+    >>> model_title("fvm"), model_title("fvm", "lpf"), model_title("base")
+    ('FVM (SAM)', 'FVM (LPF)', 'Base')
+    """
+    if role == "fvm" and isinstance(solver, str) and solver in SOLVER_INFO:
+        return f"FVM ({SOLVER_INFO[solver].title})"
+    return ROLE_TITLES.get(role, role)
 
 
 def role_colour(role: str) -> str:

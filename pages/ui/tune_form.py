@@ -10,16 +10,10 @@ import streamlit as st
 from fvm_core.errors import SettingsError
 from fvm_core.files import slug
 from fvm_core.jobs.names import promised_names
-from fvm_core.tuning.settings import PRECISIONS, TuneSettings
+from fvm_core.tuning.settings import PRECISIONS
+from fvm_core.tuning.solvers import SOLVER_INFO, role_of
 from fvm_core.workspace import Workspace
-
-DEFAULTS = TuneSettings()
-SOLVERS = {"sam": "FVM · SAM", "sgd": "VM · SGD"}
-SOLVER_HELP = (
-    "**FVM** tunes with SAM (sharpness-aware minimisation): each step looks at the worst point within the radius rho, "
-    "so the model ends in a flat minimum. **VM** tunes with plain SGD and ends in whatever minimum is near. Tune both "
-    "to compare them."
-)
+from pages.ui.solver_form import DEFAULTS, number, own_fields, reach_field, sharpness_field, title
 
 
 def free_name(wanted: str, taken: Collection[str]) -> str:
@@ -36,42 +30,20 @@ def free_name(wanted: str, taken: Collection[str]) -> str:
     return name
 
 
-def choose_solver() -> str:
-    """Draw the choice between FVM and VM and return "sam" or "sgd"."""
-    return st.segmented_control(
-        "Solver", list(SOLVERS), format_func=SOLVERS.__getitem__, default="sam", required=True, key="solver",
-        help=SOLVER_HELP, persist_state="session",
-    )  # fmt: skip
-
-
-def number(
-    column: Any, label: str, key: str, *, help: str, value: Any = None, minimum: Any = None, step: Any = None,
-    format: str | None = None,
-) -> Any:  # fmt: skip
-    """Draw one number field that keeps its value while the person visits other pages."""
-    value = getattr(DEFAULTS, key) if value is None else value
-    return column.number_input(
-        label, value=value, min_value=minimum, step=step, format=format, key=f"tune_{key}", help=help,
-        persist_state="session",
-    )  # fmt: skip
-
-
 def settings_form(solver: str, *, hundred_classes: bool = False) -> dict[str, Any]:
     """Draw all settings of `solver` and return them by name, unchecked (TuneSettings checks)."""
     values: dict[str, Any] = {"solver": solver}
-    st.caption("The defaults are the paper's (B.1): 1,000 steps of batch 128, learning rate 0.01 with a cosine to 0.")
+    st.caption(
+        f"{title(solver)}. {SOLVER_INFO[solver].sentence} The other defaults are the paper's (B.1): 1,000 steps of "
+        "batch 128, learning rate 0.01 with a cosine to 0."
+    )
     a, b, c, d = st.columns(4)
     values["steps"] = number(a, "Steps", "steps", help="Steps of tuning. Paper: 1,000.", minimum=1, step=100)
     values["batch_size"] = number(b, "Batch size", "batch_size", help="Paper: 128.", minimum=1, step=16)
     values["lr"] = number(
         c, "Learning rate", "lr", help="Falls to 0 along a cosine. Paper: 0.01.", minimum=0.0, step=0.001, format="%.4f"
     )
-    values["rho"] = number(
-        d, "Radius", "rho", value=0.1 if hundred_classes else DEFAULTS.rho, minimum=0.0, step=0.01, format="%.3f",
-        help="rho: how far SAM looks around the weights, and for both solvers the distance at which the sharpness is "
-        "measured. Tune VM and FVM with the same radius to compare their curves. Paper: 0.05 for CIFAR-10N, 0.1 for "
-        "CIFAR-100N.",
-    )  # fmt: skip
+    reach_field(d, solver, values, hundred_classes=hundred_classes)
     a, b, c, d = st.columns(4)
     values["momentum"] = number(a, "Momentum", "momentum", help="Paper: 0.9.", minimum=0.0, step=0.05)
     values["weight_decay"] = number(
@@ -82,23 +54,25 @@ def settings_form(solver: str, *, hundred_classes: bool = False) -> dict[str, An
         "Precision", PRECISIONS, key="tune_precision", persist_state="session",
         help="fp32 is exact and safe. bf16 is faster where the processor has it; weights stay in fp32.",
     )  # fmt: skip
+    own_fields(solver, values)
     values["augment"] = st.checkbox(
         "Random crop and flip", value=DEFAULTS.augment, key="tune_augment", persist_state="session",
         help="Off in the paper's tuning. Never for digits or other images with a handedness.",
     )  # fmt: skip
     st.caption("What is measured while it tunes; 0 switches a measurement off.")
-    a, b, c, d, e = st.columns(5)
+    a, b, c, d, e, f = st.columns([1, 1.2, 1, 1, 1, 1])
     values["eval_every"] = number(a, "Losses every", "eval_every", help="In steps.", minimum=0, step=10)
     values["sharpness_every"] = number(
         b, "Sharpness every", "sharpness_every", minimum=0, step=10,
         help="SAM's gap L(w+e) − L(w), and the mean rise of the loss along random directions of the same length.",
     )  # fmt: skip
+    sharpness_field(c, solver, values, hundred_classes=hundred_classes)
     values["hessian_every"] = number(
-        c, "Hessian every", "hessian_every", minimum=0, step=50,
+        d, "Hessian every", "hessian_every", minimum=0, step=50,
         help="Largest eigenvalue of the Hessian by power iteration: the costliest of the measurements.",
     )  # fmt: skip
     values["probe_size"] = number(
-        d,
+        e,
         "Probe size",
         "probe_size",
         help="Validation samples behind the sharpness and the Hessian.",
@@ -106,7 +80,7 @@ def settings_form(solver: str, *, hundred_classes: bool = False) -> dict[str, An
         step=64,
     )
     values["snapshots"] = number(
-        e, "Snapshots", "snapshots", minimum=2, step=1,
+        f, "Snapshots", "snapshots", minimum=2, step=1,
         help="Weights kept on the way, first and last among them; Compare draws box plots over them (Fig. 3).",
     )  # fmt: skip
     return values
@@ -134,10 +108,24 @@ def checked_name(name: str, taken: Mapping[str, str]) -> str:
     return chosen
 
 
+def tuned_name(model: str, solver: str) -> str:
+    """Return the usual name of `model` tuned by `solver`; a tuned model's own ending goes first.
+
+    >>> tuned_name("cats-base", "sam"), tuned_name("cats-fvm", "lpf"), tuned_name("cats-fvm-asam", "sgd")
+    ('cats-fvm', 'cats-fvm-lpf', 'cats-vm')
+    """
+    endings = ["-base", *(_ending(known) for known in reversed(SOLVER_INFO))]
+    root = next((model.removesuffix(ending) for ending in endings if model.endswith(ending)), model)
+    return f"{root}{_ending(solver)}"
+
+
+def _ending(solver: str) -> str:
+    return f"-{role_of(solver)}" + ("" if solver in ("sgd", "sam") else f"-{solver}")
+
+
 def choose_name(model: str, solver: str, taken: Collection[str]) -> str:
-    """Draw the field for the new model's name; it starts at MODEL-fvm or MODEL-vm, made unique."""
-    root = model.removesuffix("-base").removesuffix("-fvm").removesuffix("-vm")
-    wanted = free_name(f"{root}-{'fvm' if solver == 'sam' else 'vm'}", taken)
+    """Draw the field for the new model's name; it starts at MODEL-vm, MODEL-fvm or MODEL-fvm-SOLVER, made unique."""
+    wanted = free_name(tuned_name(model, solver), taken)
     return st.text_input(
         "Name of the tuned model", value=wanted, key=f"tune_name_{model}_{solver}_{len(taken)}", max_chars=64,
         help="Letters, digits, - and _. It must be new: no model and no unfinished job may have it.",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -13,24 +15,33 @@ from fvm_core.jobs.folder import open_folder
 from fvm_core.jobs.metrics import MetricsTail, read_metrics
 from fvm_core.jobs.status import list_jobs
 from fvm_core.models.store import list_models
+from fvm_core.tuning.solvers import SOLVER_INFO, role_of
 from fvm_core.workspace import Workspace
 from pages.ui.curves import Run
-from pages.ui.theme import ROLE_TITLES, SOLVER_ROLES
+from pages.ui.theme import model_title
 
 
 @dataclass(frozen=True)
 class Watched:
-    """Something with curves, under the name of its model. `job`: the job that has not made the model yet, or ""."""
+    """Something with curves, under the name of its model. `job`: the job that has not made the model yet, or "".
+
+    `solver`: what tunes or tuned it, "" where that is not known (trainings, models of before there was a choice).
+    """
 
     name: str
     role: str
     job: str = ""
     active: bool = False
+    solver: str = ""
+
+    @property
+    def family(self) -> str:
+        """What the charts show one of at first: a role, and of the FVMs one a solver."""
+        return model_title(self.role, self.solver)
 
     @property
     def label(self) -> str:
-        title = ROLE_TITLES.get(self.role, self.role)
-        return f"{self.name} · {title}" + (" · running" if self.active else "")
+        return f"{self.name} · {model_title(self.role, self.solver)}" + (" · running" if self.active else "")
 
 
 def find(workspace: Workspace, *, kind: str) -> list[Watched]:
@@ -47,22 +58,28 @@ def find(workspace: Workspace, *, kind: str) -> list[Watched]:
             continue
         name = str(args.get("name", status.title))
         if name not in models and name not in found:
-            role = SOLVER_ROLES.get(args.get("settings", {}).get("solver", ""), "base")
-            found[name] = Watched(name, role, job=status.id, active=status.active)
+            solver = _solver(args.get("settings", {}))
+            role = role_of(solver) if solver else "base"
+            found[name] = Watched(name, role, job=status.id, active=status.active, solver=solver)
     for name, record in reversed(models.items()):
         if (workspace.models / name / "metrics.jsonl").exists():
-            found[name] = Watched(name, record.role)
+            found[name] = Watched(name, record.role, solver=_solver(record.settings))
     return list(found.values())
 
 
+def _solver(settings: Mapping[str, Any]) -> str:
+    solver = settings.get("solver")
+    return solver if isinstance(solver, str) and solver in SOLVER_INFO else ""
+
+
 def defaults(found: list[Watched]) -> list[str]:
-    """Return the names to show at first: everything that runs, and the newest of each role beside it."""
+    """Return the names to show at first: everything that runs, and the newest of each role and solver beside it."""
     chosen = [item.name for item in found if item.active]
-    roles = {item.role for item in found if item.active}
+    families = {item.family for item in found if item.active}
     for item in found:
-        if item.role not in roles and not item.active:
+        if item.family not in families and not item.active:
             chosen.append(item.name)
-            roles.add(item.role)
+            families.add(item.family)
     return chosen
 
 
