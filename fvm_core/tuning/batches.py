@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-ORDER, AUGMENT, PROBE, DIRECTIONS, MEMBERS = range(1, 6)
+ORDER, AUGMENT, PROBE, DIRECTIONS, MEMBERS, NOISE = range(1, 7)
 
 
 @lru_cache(maxsize=4)

@@ -10,12 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fvm_core.errors import SettingsError
-from fvm_core.tuning.batches import derived_seed
+from fvm_core.tuning.batches import NOISE, derived_seed
 from fvm_core.tuning.sam import restored
 from fvm_core.tuning.solver import LossFunction, Stateless, descend, parameters_of, require_sizes
-
-NOISE = 6
-"""The stream of random numbers of its own, beside those that batches.py counts from 1."""
 
 
 def shares(size: int, draws: int) -> list[slice]:
