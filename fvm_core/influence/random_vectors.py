@@ -15,7 +15,7 @@ Direction = Mapping[str, Tensor]
 
 def random_vector(model: nn.Module, *, seed: int, draw: int) -> dict[str, Tensor]:
     """Return {parameter: standard normal tensor of its shape}, a pure function of the shapes, `seed` and `draw`."""
-    generator = torch.Generator().manual_seed(1_000_003 * seed + draw)
+    generator = torch.Generator().manual_seed((1_000_003 * seed + draw) % 2**63)
     return {
         name: torch.randn(value.shape, generator=generator, dtype=torch.float32).to(value)
         for name, value in model.named_parameters()
