@@ -24,6 +24,7 @@ from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.passes import influence as influence_pass
 from fvm_core.influence.per_sample import squared_scores
 from fvm_core.influence.store import display_name, list_runs
+from fvm_core.influence.summary import summarize
 from fvm_core.influence.task import open_task
 from fvm_core.jobs.context import JobStopped
 from fvm_core.jobs.memory_context import MemoryContext
@@ -99,6 +100,7 @@ def test_provenance_tells_the_solver_and_old_parts_stay_valid(ready: Workspace) 
     score.run(MemoryContext(), args, ready)
     (info,) = list_runs(ready)
     assert display_name(info.provenance) == "FVM (ASAM) · Cross-entropy loss"
+    assert summarize(ready)["model"].tolist() == ["fvm (ASAM)"]
 
 
 def test_provenance_names_everything(ready: Workspace) -> None:

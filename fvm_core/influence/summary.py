@@ -10,13 +10,15 @@ from fvm_core.errors import DataError
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.metrics import auc_ap, relabel_accuracy
 from fvm_core.influence.store import list_runs, read_scores
+from fvm_core.tuning.solvers import name_with_solver
 from fvm_core.workspace import Workspace
 
 
 def summarize(workspace: Workspace, *, runs: list[str] | None = None) -> pd.DataFrame:
     """Return a table with columns run, model, method, samples, wrong, auc, ap, relabel_all, relabel_wrong, seconds,
-    samples_per_second. Figures of detection and relabeling are in percent, over the samples whose truth is known;
-    NaN where it has no wrong label (or no right one) to find.
+    samples_per_second. `model` is its role, with the solver of an FVM where that is not SAM: `fvm (ASAM)`. Figures of
+    detection and relabeling are in percent, over the samples whose truth is known; NaN where it has no wrong label (or
+    no right one) to find.
 
     Raises:
         DataError: no score file, or none with any known truth.
@@ -40,9 +42,10 @@ def summarize(workspace: Workspace, *, runs: list[str] | None = None) -> pd.Data
             relabel["all"] = relabel_accuracy(suggested, clean)
             relabel["wrong"] = relabel_accuracy(suggested[wrong], clean[wrong])
         provenance = table.provenance
+        model = name_with_solver(provenance["model"]["role"], provenance["model"].get("solver"))
         rows.append(
             {
-                "run": info.run, "model": provenance["model"]["role"], "method": info.method, "samples": len(frame),
+                "run": info.run, "model": model, "method": info.method, "samples": len(frame),
                 "wrong": int(wrong.sum()), "auc": 100 * auc, "ap": 100 * ap, "relabel_all": 100 * relabel["all"],
                 "relabel_wrong": 100 * relabel["wrong"], "seconds": provenance["seconds"],
                 "samples_per_second": provenance["samples_per_second"],
