@@ -27,27 +27,38 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(handler=handle)
 
 
-def handle(args: argparse.Namespace, workspace: Workspace) -> int:
-    from fvm_core.data.registry import add_dataset, open_named
-    from fvm_core.models.spec import BUILDS
-    from fvm_core.tuning.settings import TRAIN_PRESETS, TrainSettings
+def register_folder(workspace: Workspace, folder: Path, noise: str) -> tuple[str, str]:
+    """Add CIFAR-10N's `train.parquet` with one column of noisy labels, and `test.parquet`; return both names.
 
-    folder = Path(args.data).resolve()
-    noisy = f"cifar10n-{args.noise}"
-    prefix = slug(args.prefix) if args.prefix else noisy
+    Raises:
+        DataError: a file is missing or not of that kind, or another dataset has one of the names.
+    """
+    from fvm_core.data.registry import add_dataset
+
     training = DatasetSpec(
-        kind="parquet", path=str(folder / "train.parquet"), image="image", label=COLUMNS[args.noise],
+        kind="parquet", path=str(folder / "train.parquet"), image="image", label=COLUMNS[noise],
         clean_label="clean_label",
     )  # fmt: skip
     validation = DatasetSpec(kind="parquet", path=str(folder / "test.parquet"), image="image", label="clean_label")
-    add_dataset(workspace, noisy, training)
-    add_dataset(workspace, "cifar10-test", validation)
+    names = f"cifar10n-{noise}", "cifar10-test"
+    add_dataset(workspace, names[0], training)
+    add_dataset(workspace, names[1], validation)
+    return names
+
+
+def handle(args: argparse.Namespace, workspace: Workspace) -> int:
+    from fvm_core.data.registry import open_named
+    from fvm_core.models.spec import BUILDS
+    from fvm_core.tuning.settings import TRAIN_PRESETS, TrainSettings
+
+    noisy, clean = register_folder(workspace, Path(args.data).resolve(), args.noise)
+    prefix = slug(args.prefix) if args.prefix else noisy
     names = open_named(workspace, noisy).class_names
     build = BUILDS[args.preset]
     spec = dataclasses.replace(build, width=args.width or build.width).spec(10, names)
     train = TrainSettings.from_json({**TRAIN_PRESETS[args.preset].to_json(), **parse_set(args.set, TrainSettings)})
     work = {
-        "prefix": prefix, "dataset": noisy, "validation": "cifar10-test", "model": spec.to_json(),
+        "prefix": prefix, "dataset": noisy, "validation": clean, "model": spec.to_json(),
         "train": train.to_json(), "rho": 0.05, "tune": {"precision": train.precision},
         "score": {"relabel": "shortlist"}, "snapshot_sample": args.snapshot_sample,
     }  # fmt: skip

@@ -23,6 +23,7 @@ KINDS: dict[str, str] = {
     "download": "fvm_core.data.download_job:run",
     "demo": "fvm_core.demo:run",
     "pipeline": "fvm_core.pipeline:run",
+    "reproduce": "fvm_core.experiments.run:run",
     "selftest": "fvm_core.jobs.selftest:run",
 }
 

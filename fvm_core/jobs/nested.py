@@ -16,13 +16,15 @@ class NestedContext:
 
     Progress of the part is mapped onto [start, end] out of `scale` units of the parent; preparation (messages that
     start with "Decoding") counts from 0 to its own end and leaves the parent's bar where it is. State and metrics
-    stay in the part's folder, so that a part that was cut resumes.
+    stay in the part's folder, so that a part that was cut resumes: `folder`, which must exist, or one in the parent's.
     """
 
-    def __init__(self, parent: JobContext, *, name: str, start: int, end: int, scale: int) -> None:
+    def __init__(
+        self, parent: JobContext, *, name: str, start: int, end: int, scale: int, folder: Path | None = None
+    ) -> None:
         self.parent, self.name = parent, name
         self.start, self.end, self.scale = start, end, scale
-        self.folder: Path = parent.path("parts", name, "metrics.jsonl").parent
+        self.folder: Path = folder or parent.path("parts", name, "metrics.jsonl").parent
         self._units = 1000 * start
         self._metrics = MetricsWriter(self.folder / "metrics.jsonl")
 

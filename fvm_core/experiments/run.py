@@ -1,0 +1,122 @@
+"""The `reproduce` job: every cell of the asked tables and figures, each part once, tables written as they grow."""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fvm_core.errors import FVMError, StorageError
+from fvm_core.experiments.collect import cell_row, figure_frame
+from fvm_core.experiments.execute import do_part
+from fvm_core.experiments.grid import Grid
+from fvm_core.experiments.parts import done
+from fvm_core.experiments.plan import Cell, Figure, Plan, make_plan
+from fvm_core.experiments.render import write_texts
+from fvm_core.experiments.results import write_figure, write_rows
+from fvm_core.experiments.store import Store, experiment_folder, open_store
+from fvm_core.jobs.context import JobContext, JobStopped
+from fvm_core.provenance import machine, now, version
+from fvm_core.workspace import Workspace
+
+
+def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> dict[str, Any]:
+    """Do what a Grid asks for. Job function of kind `reproduce`.
+
+    Writes experiments/NAME/KEY.parquet for each table and figure, anew after each cell, and tables.md and tables.csv at
+    the end. A part that fails fails its cells, with its message, and no others. Parts are kept below experiments/.store
+    by what they are made from: a job that was killed, or another job with tables in common, does what is missing.
+    Returns {"name", "folder", "cells", "failed": {message: number of cells}, "parts"}.
+
+    Raises:
+        FVMError: a name or setting cannot be used, or the disk is full.
+        JobStopped: the person asked to stop.
+    """
+    grid = Grid.from_json(dict(args))
+    plan, store = make_plan(grid, workspace), open_store(workspace)
+    for rows in plan.rows:
+        rows.register(store)
+    work = Work(context, plan, store, workspace)
+    folder = experiment_folder(workspace, grid.title)
+    failed: dict[str, int] = {}
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for cell in plan.cells:
+        message = work.fill(cell)
+        row = cell_row(cell, plan, store, message)
+        tables.setdefault(cell.table, []).append(row)
+        if row["error"]:
+            failed[row["error"]] = failed.get(row["error"], 0) + 1
+        write_rows(folder, cell.table, tables[cell.table], about(grid, plan))
+    for figure in plan.figures:
+        if message := work.fill(figure):
+            failed[message] = failed.get(message, 0) + 1
+        else:
+            write_figure(folder, figure.key, figure_frame(figure, plan, store), about(grid, plan))
+    write_texts(folder)
+    return {
+        "name": grid.title, "folder": str(folder), "cells": len(plan.cells) + len(plan.figures), "failed": failed,
+        "parts": work.made,
+    }  # fmt: skip
+
+
+@dataclass
+class Work:
+    """Does the parts behind one cell after the other. `made` counts those that were not there before."""
+
+    context: JobContext
+    plan: Plan
+    store: Store
+    workspace: Workspace
+    made: int = 0
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = self.plan.work()
+        self.place, units = {}, 0
+        for part in parts:
+            self.place[part.key] = (units, units + math.ceil(part.seconds))
+            units += math.ceil(part.seconds)
+        self.scale = max(units, 1)
+
+    def fill(self, item: Cell | Figure) -> str:
+        """Do what is missing; return "" or the message of the part that failed.
+
+        Raises:
+            StorageError: the disk refused: nothing else would fare better.
+            JobStopped: the person asked to stop.
+        """
+        if item.lacks:
+            return item.lacks
+        for key in self.plan.needed(item):
+            part, (start, end) = self.plan.parts.all[key], self.place[key]
+            if key in self.broken:
+                return self.broken[key]
+            if done(part, self.store):
+                self.context.progress(1000 * end, 1000 * self.scale, f"{part.title}: there already")
+                continue
+            try:
+                do_part(self.context, part, self.store, self.workspace, start=start, end=end, scale=self.scale)
+                self.made += 1
+            except (JobStopped, StorageError):
+                raise
+            except FVMError as error:
+                self.broken[key] = f"{part.title}: {error}"
+            except Exception as error:
+                traceback.print_exc(file=sys.stderr)
+                self.broken[key] = f"{part.title}: {type(error).__name__}: {error} (a defect; the log has the details)"
+            if key in self.broken:
+                return self.broken[key]
+        if self.context.checkpoint():
+            raise JobStopped
+        return ""
+
+
+def about(grid: Grid, plan: Plan) -> dict[str, Any]:
+    """Return what stands beside the figures of a table: what was asked, and where and when it was measured."""
+    return {
+        "grid": grid.to_json(), "preset": grid.recipe.to_json(), "recipe": plan.mark, "machine": machine(),
+        "version": version(), "created": now(),
+    }  # fmt: skip
