@@ -13,7 +13,12 @@ SOLVERS: dict[str, str] = {"vm": "sgd", "fvm": "sam", "asam": "asam", "fsam": "f
 """Tuned models of the grid -> their solver; `base` is the model before tuning."""
 
 MODEL_TITLES = {"base": "base", "vm": "VM", "fvm": "FVM", "asam": "FVM (ASAM)", "fsam": "FVM (F-SAM)"}
-BASELINES = {"loss": "Loss", "margin": "Margin", "el2n": "EL2N", "confident": "Confident learning"}
+BASELINES = {
+    "loss": "Loss", "margin": "Margin", "logit_margin": "Logit margin", "el2n": "EL2N",
+    "confident": "Confident learning",
+}  # fmt: skip
+BEYOND = {"posterior": "Label error posterior", "error_influence": "Influence of the label error"}
+"""Scores of ours that are not in the paper."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,11 @@ DETECTION_BASELINES = tuple(
     for model in ("base", "vm", "fvm")
     for method, title in BASELINES.items()
 )
+DETECTION_BEYOND = tuple(
+    Row(f"{title} ({MODEL_TITLES[model]})", model, method, kind="extra", relabel=False)
+    for model in ("vm", "fvm")
+    for method, title in BEYOND.items()
+)
 RELABEL_BASELINES = tuple(
     Row(f"Largest probability ({MODEL_TITLES[model]})", model, "loss", kind="baseline")
     for model in ("base", "vm", "fvm")
@@ -93,7 +103,10 @@ def _inverses(model: str) -> tuple[Row, ...]:
 TABLES: dict[str, Table] = {
     table.key: table
     for table in (
-        Table("table1", "finding wrong labels", ("auc", "ap"), (*BASE_ROWS, *OURS, *DETECTION_BASELINES)),
+        Table(
+            "table1", "finding wrong labels", ("auc", "ap"),
+            (*BASE_ROWS, *OURS, *DETECTION_BEYOND, *DETECTION_BASELINES),
+        ),
         Table(
             "table2", "suggesting the right label, CIFAR-10N", ("relabel_all",),
             (*BASE_ROWS, *OURS, *RELABEL_BASELINES), ("aggre", "random1", "worse"),
