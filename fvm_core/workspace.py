@@ -12,7 +12,8 @@ class Workspace:
     """Paths below one root folder. Nothing outside it is ever written by the app.
 
     `datasets/NAME.json` one DatasetSpec each; `models/NAME/` model.safetensors and model.json;
-    `jobs/ID/` one folder a job; `scores/RUN/METHOD.parquet`; `cache/` decoded pixels (may be deleted at any time);
+    `jobs/ID/` one folder a job; `scores/RUN/METHOD.parquet`; `explanations/KEY.parquet`;
+    `cache/` decoded pixels and Fishers (may be deleted at any time);
     `uploads/` files from the browser under names of ours; `exports/`; `review.sqlite`.
     """
 
@@ -33,6 +34,10 @@ class Workspace:
     @property
     def scores(self) -> Path:
         return self.root / "scores"
+
+    @property
+    def explanations(self) -> Path:
+        return self.root / "explanations"
 
     @property
     def cache(self) -> Path:

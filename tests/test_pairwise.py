@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,14 +22,20 @@ from fvm_core.influence.pairwise import (
     gauss_newton_directions,
     preconditioned,
     sample_gradient,
+    sample_gradients,
     second_order,
 )
+from fvm_core.influence.per_sample import SquaredGradients
 from fvm_core.models.digits_cnn import DigitsCNN
 
 
 def mlp() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+
+
+def stacked(vectors: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([vector[name] for vector in vectors]) for name in vectors[0]}
 
 
 def flat(vector: dict[str, Tensor]) -> Tensor:
@@ -81,8 +88,10 @@ def test_both_terms_are_those_of_the_dense_matrices(scale: float) -> None:
                 assert found[row, k].item() == pytest.approx((g_val @ (p * g)).item(), rel=1e-6, abs=1e-30)
                 move = preconditioned(sample_gradient(model, x[row : row + 1], k), weights)
                 wanted = 0.5 * 0.01 * (p * g) @ h_val @ (p * g)
-                second = second_order(model, x_val, label, move, epsilon=0.01)
-                assert second == pytest.approx(wanted.item(), rel=1e-6, abs=1e-12 * (p * g).square().sum().item())
+                second = second_order(model, x_val, label, stacked([move]), epsilon=0.01)
+                assert second.item() == pytest.approx(
+                    wanted.item(), rel=1e-6, abs=1e-12 * (p * g).square().sum().item()
+                )
 
 
 def test_gauss_newton_directions_give_the_dense_gauss_newton_matrix() -> None:
@@ -121,14 +130,14 @@ def test_a_convolutional_net_in_fp32_matches_autograd_twice_in_fp64() -> None:
         inner = sum((g * part).sum() for g, part in zip(grads, u, strict=True))
         rows = torch.autograd.grad(inner, list(exact.parameters()))
         wanted = 0.5 * sum((r * part).sum().item() for r, part in zip(rows, u, strict=True))
-        assert second_order(model, x_val, 4, move, epsilon=1.0) == pytest.approx(wanted, rel=1e-3)
+        assert second_order(model, x_val, 4, stacked([move]), epsilon=1.0).item() == pytest.approx(wanted, rel=1e-3)
 
 
 def test_reverse_mode_gives_the_same_bend() -> None:
     model = mlp()
     x = torch.randn(1, 4, dtype=torch.float64)
     unit = {name: torch.randn_like(value) for name, value in model.named_parameters()}
-    logits, slope, bend = _along(model, x, 1, unit)
+    logits, (slope,), (bend,) = _along(model, x, 1, stacked([unit]))
     assert bend.item() == pytest.approx(_bend_by_reverse(model, x, _residual(logits[None], 1), unit).item(), rel=1e-9)
     step = 1e-4
     f, theta = of_flat(model, x)
@@ -139,7 +148,55 @@ def test_reverse_mode_gives_the_same_bend() -> None:
     linear = nn.Linear(4, 3).double()
     still = {name: torch.ones_like(value) for name, value in linear.named_parameters()}
     assert _bend_by_reverse(linear, x, pull[None], still).item() == 0.0
-    assert second_order(model, x, 1, {name: 0 * value for name, value in unit.items()}, epsilon=1.0) == 0.0
+    still = {name: torch.zeros_like(value) for name, value in unit.items()}
+    assert second_order(model, x, 1, stacked([still, still]), epsilon=1.0).tolist() == [0.0, 0.0]
+
+
+class _NoForward(torch.autograd.Function):
+    """The square of its input, without a forward-mode rule, differentiable twice in reverse."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * grad
+
+
+class Squares(nn.Module):
+    def __init__(self, own: bool) -> None:
+        super().__init__()
+        self.inner, self.head, self.own = nn.Linear(4, 5), nn.Linear(5, 3), own
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.inner(x)
+        return self.head(_NoForward.apply(inner) if self.own else inner * inner)
+
+
+def test_an_operation_without_forward_mode_is_done_in_reverse() -> None:
+    torch.manual_seed(0)
+    model, same = Squares(True).double(), Squares(False).double()
+    same.load_state_dict(model.state_dict())
+    x = torch.randn(1, 4, dtype=torch.float64)
+    moves = {name: torch.randn(3, *value.shape, dtype=torch.float64) for name, value in model.named_parameters()}
+    found, wanted = (second_order(net, x, 2, moves, epsilon=1.0) for net in (model, same))
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=0.0)
+
+
+def test_gradients_of_a_batch_are_those_of_each_sample() -> None:
+    torch.manual_seed(0)
+    model = DigitsCNN(num_classes=10).eval()
+    x, y = torch.randn(5, 1, 8, 8), torch.randint(10, (5,))
+    found = sample_gradients(SquaredGradients(model, x), x, y)
+    for row in range(5):
+        loss = F.cross_entropy(model(x[row : row + 1]), y[row : row + 1])
+        wanted = torch.autograd.grad(loss, list(model.parameters()))
+        alone = sample_gradient(model, x[row : row + 1], int(y[row]))
+        for (name, value), mine in zip(found.items(), wanted, strict=True):
+            torch.testing.assert_close(value[row], mine, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(alone[name], mine, rtol=1e-4, atol=1e-6)
 
 
 class OneLogit(nn.Module):
@@ -199,7 +256,7 @@ def test_sign_and_size_against_solving_again_with_the_sample_put_in_or_taken_out
         direction = preconditioned(sample_gradient(model, x_val, label), weights)
         first = first_order(model, x_tr, direction).gather(1, y_tr[:, None])[:, 0].numpy()
         moves = [preconditioned(sample_gradient(model, x_tr[n : n + 1], int(y_tr[n])), weights) for n in range(30)]
-        second = np.array([second_order(model, x_val, label, move, epsilon=epsilon) for move in moves])
+        second = second_order(model, x_val, label, stacked(moves), epsilon=epsilon).numpy()
         assert (second >= 0).all(), "the loss is convex"
         without = np.array([loss(at) for at in taken_out]) - loss(model)
         added = np.array([loss(at) for at in put_in]) - loss(model)

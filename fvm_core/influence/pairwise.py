@@ -19,10 +19,11 @@ from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
+from torch.func import functional_call, jvp, vmap
 
 from fvm_core.influence.capture import evaluating
-from fvm_core.influence.per_sample import residuals
+from fvm_core.influence.layer_gradients import visit_gradients
+from fvm_core.influence.per_sample import SquaredGradients, residuals
 from fvm_core.influence.standard import logit_derivative, standard_scores
 
 Vector = Mapping[str, Tensor]
@@ -64,20 +65,36 @@ def first_order(model: nn.Module, x: Tensor, direction: Vector) -> Tensor:
     return standard_scores(model, x, direction)[0]
 
 
-def second_order(model: nn.Module, x: Tensor, label: int, move: Vector, *, epsilon: float) -> float:
-    """Return 1/2 eps u^T H u exactly: H the Hessian of z_val = (x (1, ...), label), u = `move` = P g_tr.
+def sample_gradients(engine: SquaredGradients, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Return {parameter: (b, *its shape)}: the gradient of cross-entropy of each sample, for a few samples."""
+    out = {name: x.new_zeros(len(x), *value.shape) for name, value in engine.model.named_parameters()}
+
+    def visit(layer: str, rows: slice, grads: Mapping[str, Tensor]) -> None:
+        for name, value in grads.items():
+            out[name][rows] = value.view(-1, *out[name].shape[1:])
+
+    visit_gradients(engine, x, lambda logits: residuals(logits, y), visit)
+    return out
+
+
+def second_order(model: nn.Module, x: Tensor, label: int, moves: Vector, *, epsilon: float) -> Tensor:
+    """Return (m,) float64 1/2 eps u^T H u exactly: H the Hessian of z_val = (x (1, ...), label), u each of the `moves`
+    {parameter: (m, *its shape)}, P g_tr of m samples.
 
     From the first and second derivative of the logits along u, so that a nearly certain sample keeps its digits.
-    It may be negative where the loss is not convex. Cost: about three forward passes of one sample.
+    It may be negative where the loss is not convex. Cost: about three forward passes of one sample for each u; memory:
+    a few times the moves.
     """
-    length = float(torch.stack([value.double().square().sum() for value in move.values()]).sum().sqrt())
-    if length == 0:
-        return 0.0
-    unit = {name: (value.double() / length).to(value.dtype) for name, value in move.items()}
-    logits, slope, bend = _along(model, x, label, unit)
-    p, relative = _other_probabilities(logits, label), slope - slope[label]
-    curvature = (p * relative.square()).sum() - (p * relative).sum().square() + bend
-    return 0.5 * epsilon * float(curvature) * length**2
+    squares = torch.stack([value.double().flatten(1).square().sum(1) for value in moves.values()]).sum(0)
+    lengths = squares.sqrt().clamp(min=torch.finfo(torch.float64).tiny)
+    units = {
+        name: (value.double() / lengths.view(-1, *[1] * (value.dim() - 1))).to(value.dtype)
+        for name, value in moves.items()
+    }
+    logits, slopes, bends = _along(model, x, label, units)
+    p, relative = _other_probabilities(logits, label), slopes - slopes[:, label : label + 1]
+    curvature = (relative.square() @ p) - (relative @ p).square() + bends
+    return 0.5 * epsilon * curvature * squares
 
 
 def gauss_newton_directions(model: nn.Module, x: Tensor, weights: Vector) -> list[dict[str, Tensor]]:
@@ -115,22 +132,29 @@ def _other_probabilities(logits: Tensor, label: int) -> Tensor:
     return p
 
 
-def _along(model: nn.Module, x: Tensor, label: int, unit: Vector) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logits (c,), their derivative along `unit` (c,) and (p - e_label) . their second derivative, float64."""
+def _along(model: nn.Module, x: Tensor, label: int, units: Vector) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits (c,), their derivative along each unit (m, c) and (p - e_label) . their second derivative (m,),
+    all float64."""
     parameters = {name: value.detach() for name, value in model.named_parameters()}
     zero, one = (torch.tensor(value, dtype=x.dtype, device=x.device) for value in (0.0, 1.0))
 
-    def moved(t: Tensor) -> Tensor:
-        return functional_call(model, {name: value + t * unit[name] for name, value in parameters.items()}, (x,))
+    def derivatives(unit: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        def moved(t: Tensor) -> Tensor:
+            return functional_call(model, {name: value + t * unit[name] for name, value in parameters.items()}, (x,))
+
+        values, rates, *_ = jvp(lambda t: jvp(moved, (t,), (one,)), (zero,), (one,))
+        return values[0][0], values[1][0], rates[1][0]
 
     with evaluating(model), warnings.catch_warnings(), suppress(NotImplementedError, RuntimeError):
         warnings.simplefilter("ignore", FutureWarning)  # torch's own forward mode uses its deprecated torch.jit
-        values, rates, *_ = jvp(lambda t: jvp(moved, (t,), (one,)), (zero,), (one,))
-        logits, slope, bend = (value[0].detach().double() for value in (*values[:2], rates[1]))
-        p = _other_probabilities(logits, label)
-        return logits, slope, (p * (bend - bend[label])).sum()
-    logits, slope = (value[0].double() for value in logit_derivative(model, x, unit))
-    return logits, slope, _bend_by_reverse(model, x, _residual(logits.unsqueeze(0), label), unit)
+        logits, slopes, bends = (value.detach().double() for value in vmap(derivatives)(dict(units)))
+        p = _other_probabilities(logits[0], label)
+        return logits[0], slopes, (bends - bends[:, label : label + 1]) @ p
+    logits = _logits(model, x)[0].double()
+    pull = _residual(logits.unsqueeze(0), label)
+    each = [{name: value[n] for name, value in units.items()} for n in range(len(next(iter(units.values()))))]
+    slopes = torch.stack([logit_derivative(model, x, unit)[1][0].double() for unit in each])
+    return logits, slopes, torch.stack([_bend_by_reverse(model, x, pull, unit) for unit in each])
 
 
 def _bend_by_reverse(model: nn.Module, x: Tensor, pull: Tensor, unit: Vector) -> Tensor:

@@ -17,6 +17,7 @@ KINDS: dict[str, str] = {
     "tune": "fvm_core.tuning.tune:run",
     "score": "fvm_core.influence.score:run",
     "snapshots": "fvm_core.influence.snapshots:run",
+    "explain": "fvm_core.influence.explain:run",
     "import_model": "fvm_core.models.importing:run",
     "overlap": "fvm_core.data.overlap_job:run",
     "check_images": "fvm_core.data.check_job:run",
@@ -27,8 +28,8 @@ KINDS: dict[str, str] = {
     "selftest": "fvm_core.jobs.selftest:run",
 }
 
-LIGHT = frozenset({"import_model", "overlap", "check_images", "download"})
-"""Kinds that read or fetch more than they compute: they do not wait for a slot."""
+LIGHT = frozenset({"import_model", "overlap", "check_images", "download", "explain"})
+"""Kinds that read or fetch more than they compute, or that somebody waits for: they do not wait for a slot."""
 
 
 def check_kind(kind: str) -> None:
