@@ -14,8 +14,9 @@ from fvm_core.review.inbox import Known
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import current_workspace
+from pages.ui import explain_panel
 from pages.ui.errors import shown
-from pages.ui.gallery import Shown, gallery
+from pages.ui.gallery import Shown, asked, gallery
 from pages.ui.links import link
 from pages.ui.open_data import open_scored
 from pages.ui.review_export import export_section
@@ -25,6 +26,11 @@ from pages.ui.score_sets import FileKey, ScoreFile, by_fingerprint, listed
 
 EMPTY = ":material/fact_check:"
 COLUMNS = ["id", "row", "label", "score", "suspicion", "suggested"]
+
+
+FIRST = ("posterior", "influence")
+"""Methods to begin with: the one that beat the plain baselines (README, "The honest question"), then the paper's."""
+TUNED = ("fvm", "vm")
 
 
 def main() -> None:
@@ -64,20 +70,26 @@ def main() -> None:
             if item.fingerprint == file.fingerprint
         },
     )
-    _gallery(log, session, queue, known)
+    picked = asked()
+    _gallery(log, session, queue, known, picked)
+    explain_panel.draw(workspace, file, dataset, samples, frame, picked)
     export_section(workspace, log, session, dataset, frame, file.provenance)
 
 
 @st.fragment
-def _gallery(log: DecisionLog, session: ReviewSession, queue: Shown, known: Known) -> None:
+def _gallery(log: DecisionLog, session: ReviewSession, queue: Shown, known: Known, picked: str | None) -> None:
+    """Draw the gallery; the whole page runs again when another image than `picked` is to be explained."""
     with st.container(key="live_review"), shown():
         gallery(log, session, queue, known, reviewer=session.reviewer)
+    if asked() != picked:
+        st.rerun()
 
 
 def _choose(files: Sequence[ScoreFile]) -> ScoreFile:
-    """Draw the choice of scores: influence first; with several datasets each label names its own."""
+    """Draw the choice of scores: what ranked best in our measurements first; with several datasets each label names
+    its own."""
     several = len(by_fingerprint(files)) > 1
-    order = sorted(files, key=lambda item: (item.method != "influence", item.role != "fvm"))
+    order = sorted(files, key=lambda item: (item.role not in TUNED, *(item.method != key for key in FIRST), item.role))
     by_path = {item.path: item for item in order}
 
     def title(path: str) -> str:

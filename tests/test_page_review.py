@@ -69,6 +69,14 @@ def key_press(session: str, data: dict[str, Any], seq: int, place: int, action: 
     return {"client": "tab", "session": session, "entries": [entry], "view": None, "echo": seq}
 
 
+def test_starts_with_the_posterior_of_a_tuned_model_then_with_the_paper_s_score(workspace: Workspace) -> None:
+    for method in ("loss", "influence"):
+        scored(workspace, method=method)
+    assert run().selectbox(key="review_scores").value.endswith("digits-fvm/influence.parquet")
+    scored(workspace, method="posterior")
+    assert run().selectbox(key="review_scores").value.endswith("digits-fvm/posterior.parquet")
+
+
 def test_without_scores_it_points_to_the_score_page(workspace: Workspace) -> None:
     page = run()
     assert not page.exception and page.title[0].value == "Review"
