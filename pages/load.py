@@ -80,15 +80,18 @@ def look(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[st
         dataset_view.figures_row(dataset)
         download_view.downloaded(workspace, dataset)
         dataset_view.notes(dataset)
+        above = st.container()
         st.plotly_chart(
             dataset_view.class_chart(dataset), key=f"classes_{role}", config={"displayModeBar": False}
         )  # fmt: skip
+        dataset_view.another_sample(dataset, key=f"look_{role}")
         broken = dataset_view.sample_images(dataset, key=f"look_{role}")
         spec = models[model].spec if (model := selection.selected("model")) in models else None
         size, channels = (spec.image_size, spec.in_channels) if spec else (32, 3)
-        image_check.check_images(
-            workspace, name, dataset, broken, size=size, channels=channels, key=f"look_{role}"
-        )  # fmt: skip
+        with above:
+            image_check.check_images(
+                workspace, name, dataset, broken, size=size, channels=channels, key=f"look_{role}"
+            )  # fmt: skip
 
 
 def dataset_part(workspace: Workspace, datasets: dict[str, DatasetSpec], models: dict[str, ModelRecord]) -> None:

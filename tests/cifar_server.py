@@ -10,13 +10,14 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from torchvision.datasets import CIFAR10
 
 from fvm_core.data.cifar import KINDS
+from fvm_core.data.download import ARCHIVES
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -82,12 +83,16 @@ def serving(data: bytes) -> Iterator[CifarServer]:
 
 
 @contextmanager
-def torchvision_points_here(monkeypatch: pytest.MonkeyPatch, data: bytes) -> Iterator[CifarServer]:
-    """Serve `data` where torchvision believes CIFAR-10 to be, with its checksum."""
+def cifar_served(monkeypatch: pytest.MonkeyPatch, data: bytes) -> Iterator[CifarServer]:
+    """Serve `data` where we believe CIFAR-10 to be, with its checksum."""
     with serving(data) as server:
-        monkeypatch.setattr(CIFAR10, "url", server.url)
-        monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(data).hexdigest())
+        point_cifar10(monkeypatch, server.url, hashlib.md5(data).hexdigest())
         yield server
+
+
+def point_cifar10(monkeypatch: pytest.MonkeyPatch, url: str, md5: str = "0" * 32) -> None:
+    """Let downloads of CIFAR-10 go to `url` and expect `md5`."""
+    monkeypatch.setitem(ARCHIVES, "cifar10n", replace(ARCHIVES["cifar10n"], url=url, md5=md5))
 
 
 def put_labels(folder: Path, images: int = 20) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from app_pages import ended_job
-from cifar_server import cifar_archive, put_labels, torchvision_points_here
+from cifar_server import cifar_archive, cifar_served, point_cifar10, put_labels
 from data_samples import png, write_parquet
-from torchvision.datasets import CIFAR10
 
 from fvm_core.data import cache, check_job, download, download_job, overlap, overlap_job
 from fvm_core.data.check_job import read_unreadable
@@ -64,7 +63,7 @@ def test_overlap_job_stops_and_goes_on(
     context.stop_at = None
     context.messages.clear()
     assert overlap_job.run(context, sets, workspace)["pairs"] == 2
-    assert [done for done, _, _ in context.messages] == [6, 7, 8]
+    assert [done for done, _, message in context.messages if message == "comparing images"] == [6, 7, 8]
     assert [path.name for path in context.folder.iterdir()] == ["pairs.parquet"]
 
 
@@ -167,7 +166,7 @@ def test_download_job_adds_the_dataset_it_was_for(
 ) -> None:
     put_labels(tmp_path / "cifar")
     monkeypatch.setattr(download, "PIECE", 2000)
-    with torchvision_points_here(monkeypatch, cifar_archive()) as server:
+    with cifar_served(monkeypatch, cifar_archive()) as server:
         context.stop_at = 2
         with pytest.raises(JobStopped):
             download_job.run(context, download_args(tmp_path / "cifar"), workspace)
@@ -186,7 +185,7 @@ def test_download_job_adds_the_dataset_it_was_for(
 def test_download_job_refuses_before_it_fetches(
     workspace: Workspace, context: MemoryContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with torchvision_points_here(monkeypatch, cifar_archive()) as server:
+    with cifar_served(monkeypatch, cifar_archive()) as server:
         with pytest.raises(DataError, match=r"label file `.*CIFAR-10_human\.pt` cannot be read"):
             download_job.run(context, download_args(tmp_path), workspace)
         add_dataset(workspace, "cifar", DatasetSpec("digits"))
@@ -208,7 +207,7 @@ def test_wish_for_a_download_is_granted_only_where_images_are_missing(tmp_path: 
 def test_offline_download_fails_as_a_job_with_its_message(
     workspace: Workspace, context: MemoryContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/x.tar.gz")
+    point_cifar10(monkeypatch, "http://127.0.0.1:9/x.tar.gz")
     with pytest.raises(DataError, match="Go online, or unpack that file"):
         download_job.run(context, download_args(tmp_path, label="clean"), workspace)
     assert list_datasets(workspace) == {}

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cifar_server import CifarServer, cifar_archive, torchvision_points_here
+from cifar_server import CifarServer, cifar_archive, cifar_served, point_cifar10
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from fvm_core.data import download as module
 from fvm_core.data.cifar import has_batches
 from fvm_core.data.dataset import DatasetSpec
-from fvm_core.data.download import Archive, archive_of, fetch_images
+from fvm_core.data.download import ARCHIVES, Archive, fetch_images
 from fvm_core.data.open import open_dataset
 from fvm_core.errors import DataError, StorageError
 
@@ -23,7 +23,7 @@ ARCHIVE = "cifar-10-python.tar.gz"
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CifarServer]:
     monkeypatch.setattr(module, "PIECE", 1000)
-    with torchvision_points_here(monkeypatch, cifar_archive()) as running:
+    with cifar_served(monkeypatch, cifar_archive()) as running:
         yield running
 
 
@@ -34,8 +34,8 @@ def keep(tmp_path: Path) -> Path:
 
 
 def test_address_and_checksum_are_torchvisions() -> None:
-    assert archive_of("cifar10n") == Archive(CIFAR10.url, CIFAR10.filename, CIFAR10.tgz_md5)
-    assert archive_of("cifar100n") == Archive(CIFAR100.url, CIFAR100.filename, CIFAR100.tgz_md5)
+    assert ARCHIVES["cifar10n"] == Archive(CIFAR10.url, CIFAR10.filename, CIFAR10.tgz_md5)
+    assert ARCHIVES["cifar100n"] == Archive(CIFAR100.url, CIFAR100.filename, CIFAR100.tgz_md5)
 
 
 def test_images_arrive_and_open_as_torchvision_opens_them(server: CifarServer, tmp_path: Path, keep: Path) -> None:
@@ -83,7 +83,7 @@ def test_connection_that_ends_early_is_told_and_continued(server: CifarServer, t
 def test_changed_bytes_are_refused_and_not_kept(
     server: CifarServer, tmp_path: Path, keep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CIFAR10, "tgz_md5", "0" * 32)
+    point_cifar10(monkeypatch, server.url)
     with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz could not be downloaded .*its checksum is wrong"):
         fetch_images("cifar10n", tmp_path, keep=keep)
     assert list(keep.iterdir()) == [] and not has_batches("cifar10n", tmp_path)
@@ -96,7 +96,7 @@ def test_too_long_a_rest_is_fetched_anew(server: CifarServer, tmp_path: Path, ke
 
 
 def test_offline_is_a_friendly_error(tmp_path: Path, keep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    point_cifar10(monkeypatch, "http://127.0.0.1:9/cifar-10-python.tar.gz")
     with pytest.raises(
         DataError,
         match=rf"cifar-10-python\.tar\.gz could not be downloaded from http://127.*refused.*Go online, .*`{tmp_path}`",

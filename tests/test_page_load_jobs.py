@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from app_pages import button, ended_job, labels, open_page, run_jobs_here, running_job, texts, visible
-from cifar_server import cifar_archive, put_labels, torchvision_points_here
+from cifar_server import cifar_archive, cifar_served, point_cifar10, put_labels
 from data_samples import png, write_parquet
 from streamlit.testing.v1 import AppTest
-from torchvision.datasets import CIFAR10
 
 from fvm_core.data.registry import add_dataset, list_datasets, open_named, read_spec
 from fvm_core.files import write_json
@@ -61,6 +60,24 @@ def test_overlap_is_looked_for_once_and_shown_after_a_reload(workspace: Workspac
         assert app.dataframe[0].value.to_numpy().tolist() == [["a-00001", "b-00000"], ["a-00007", "b-00002"]]
         assert "1 image could not be read and compared" in texts(app)
     assert len(find_jobs(workspace, "overlap")) == 1
+
+
+def test_sets_to_compare_are_proposed_and_can_be_changed(workspace: Workspace, sets: None) -> None:
+    app = open_page("load").get("button_group")[0].set_value("overlap").run()
+    assert (app.selectbox(key="overlap_dataset").value, app.selectbox(key="overlap_validation").value) == (
+        "noisy", "clean",
+    )  # fmt: skip
+    app.selectbox(key="overlap_validation").set_value("noisy").run()
+    assert "Choose two different sets" in app.warning[0].value
+    app.selectbox(key="overlap_dataset").set_value("clean").run()
+    assert "2 training images are" in app.warning[0].value
+    assert (app.session_state["dataset"], app.session_state["validation"]) == ("clean", "noisy")
+
+
+def test_one_dataset_alone_cannot_overlap(workspace: Workspace, tmp_path: Path) -> None:
+    add_dataset(workspace, "noisy", write_parquet(tmp_path / "a.parquet", [png(1), png(2)], [0, 1]))
+    app = open_page("load").get("button_group")[0].set_value("overlap").run()
+    assert "Load a training dataset and a validation set first" in app.info[0].value
 
 
 def test_running_overlap_check_shows_how_far_it_is(workspace: Workspace, sets: None) -> None:
@@ -162,7 +179,7 @@ def test_download_ends_with_its_dataset_in_use(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_labels(tmp_path / "cifar")
-    with torchvision_points_here(monkeypatch, cifar_archive()):
+    with cifar_served(monkeypatch, cifar_archive()):
         app = button(ask_for_cifar(tmp_path / "cifar", label="worse"), "Download and load").click().run()
     assert not app.exception and not app.error, [error.value for error in app.error]
     assert list(list_datasets(workspace)) == ["cifar10n-worse"]
@@ -188,7 +205,7 @@ def test_images_that_are_there_are_opened_without_any_job(workspace: Workspace, 
 def test_offline_download_tells_what_to_do_and_can_be_forgotten(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar.tar.gz")
+    point_cifar10(monkeypatch, "http://127.0.0.1:9/cifar.tar.gz")
     app = button(ask_for_cifar(tmp_path, label="clean"), "Download and load").click().run()
     told = visible(app.error[0].value)
     assert "could not be downloaded from http://127.0.0.1:9/cifar.tar.gz" in told and "Go online, or unpack" in told
@@ -202,7 +219,7 @@ def test_offline_download_tells_what_to_do_and_can_be_forgotten(
 def test_missing_file_of_labels_is_told_before_anything_is_fetched(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with torchvision_points_here(monkeypatch, cifar_archive()) as server:
+    with cifar_served(monkeypatch, cifar_archive()) as server:
         app = button(ask_for_cifar(tmp_path, label="worse"), "Download and load").click().run()
         assert "CIFAR-10_human.pt" in visible(app.error[0].value) and server.requests == []
 

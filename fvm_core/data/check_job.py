@@ -27,6 +27,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         DataError: the dataset cannot be opened or is not the one that was meant; no image of it is readable.
         StorageError: the disk refused.
     """
+    context.progress(0, 0, "opening the dataset")
     dataset = open_unchanged(workspace, args["dataset"], args["fingerprint"])
     size, channels = int(args["size"]), int(args["channels"])
     cache = PixelCache(dataset, size=size, channels=channels, folder=workspace.cache)

@@ -30,6 +30,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         DataError: a dataset cannot be opened, or is not the one that was meant any more.
         StorageError: the disk refused.
     """
+    context.progress(0, 0, "opening the datasets")
     train = open_unchanged(workspace, args["train"], args["train_fingerprint"])
     validation = open_unchanged(workspace, args["validation"], args["validation_fingerprint"])
 

@@ -165,8 +165,9 @@ def _cifar(workspace: Workspace, key: str, clean: bool, kind: str) -> DatasetSpe
         )  # fmt: skip
     options: dict[str, Any] = {"split": split}
     if st.checkbox(
-        "Download the images with torchvision if the folder lacks them", key=f"{key}_{kind}_download",
-        help="About 170 MB. The file of human labels must be put there by hand: noisylabels.com offers it.",
+        "Download images that are missing", key=f"{key}_{kind}_download",
+        help="About 170 MB, from the address that torchvision uses. The file of human labels must be put there by "
+        "hand: noisylabels.com offers it.",
     ):  # fmt: skip
         options["download"] = True
         folder = folder or str(workspace.root / "downloads")

@@ -13,7 +13,6 @@ from fvm_core.jobs.launch import start_job
 from fvm_core.jobs.status import JobStatus
 from fvm_core.workspace import Workspace
 from pages.ui import job_view
-from pages.ui.dataset_view import another_sample
 from pages.ui.times import ago
 
 
@@ -21,19 +20,17 @@ def check_images(
     workspace: Workspace, name: str, dataset: LabeledImages, broken: dict[int, str], *, size: int, channels: int,
     key: str,
 ) -> None:  # fmt: skip
-    """Draw the buttons for other samples and for a job that decodes every image once, and the images set aside.
+    """Draw the button for a job that decodes every image once, and the images set aside.
 
     `broken` are those that the page found unreadable before. The newest check of this very dataset is shown, by its
     fingerprint: live while it runs, then what it found.
     """
     job = next(iter(_checks(workspace, dataset, size, channels)), None)
-    with st.container(horizontal=True):
-        another_sample(dataset, key=key)
-        pressed = st.button(
-            "Check every image", icon=":material/image_search:", key=f"{key}_check",
-            disabled=job is not None and job.active,
-            help=f"Decodes all of them to {size} x {size} pixels, as the tuning will, and keeps the result.",
-        )  # fmt: skip
+    pressed = st.button(
+        "Check every image", icon=":material/image_search:", key=f"{key}_check",
+        disabled=job is not None and job.active,
+        help=f"Decodes all of them to {size} x {size} pixels, as the tuning will, and keeps the result.",
+    )  # fmt: skip
     if pressed:
         args = {"dataset": name, "fingerprint": dataset.fingerprint, "size": size, "channels": channels}
         start_job(workspace, "check_images", args, title=f"Check every image of {name}")

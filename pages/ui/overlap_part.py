@@ -12,12 +12,19 @@ from pages.ui.overlap_view import pairs_table, warn_of_overlap
 from pages.ui.text import plain
 from pages.ui.tune_form import free_name
 
+NEXT = "overlap_next"
+
 
 def overlap_part(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None:
-    train, held_out = selection.selected("dataset"), selection.selected("validation")
-    if train not in datasets or held_out not in datasets:
-        st.info("Choose a training dataset and a validation set first (parts 1 and 3).", icon=":material/info:")
+    """Draw the two sets to compare, which are then those in use, and what they share."""
+    if len(datasets) < 2:
+        st.info("Load a training dataset and a validation set first (parts 1 and 3).", icon=":material/info:")
         return
+    left, right = st.columns(2)
+    with left:
+        train = _choose("dataset", list(datasets), "Training dataset", made=st.session_state.pop(NEXT, None))
+    with right:
+        held_out = _choose("validation", list(datasets), "Clean validation set")
     if train == held_out:
         st.warning(
             "The training dataset is also the validation set. Choose two different sets.", icon=":material/warning:"
@@ -37,6 +44,16 @@ def overlap_part(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None
         if st.button("Make a training dataset without them", type="primary", key="overlap_split"):
             spec = clean_rows.without(read_spec(workspace, train), workspace, (first for first, _ in pairs))
             added = add_dataset(workspace, name, spec)
-            selection.remember("dataset", added)
+            st.session_state[NEXT] = added
             st.session_state["look_dataset"] = added
             st.rerun()
+
+
+def _choose(role: str, names: list[str], label: str, *, made: str | None = None) -> str:
+    """Draw one select box that starts at the set in use, or at the one just `made`, and use what is chosen."""
+    key = f"overlap_{role}"
+    if made in names or st.session_state.get(key) not in names:
+        st.session_state[key] = made if made in names else selection.propose(role, names)
+    name = str(st.selectbox(label, names, key=key))
+    selection.remember(role, name)
+    return name
