@@ -30,7 +30,7 @@ class Gallery {
     this.grid = make("div", "grid");
     this.grid.tabIndex = 0;
     this.grid.setAttribute("role", "listbox");
-    this.grid.setAttribute("aria-label", "Images in order of suspicion. A accept, K keep, P pick, S skip, U undo.");
+    this.grid.setAttribute("aria-label", "Images in order of suspicion. A accept, K keep, P pick, S skip, E explain, U undo.");
     this.detail = new Detail(
       (key) => this.pressButton(key),
       (item, label) => this.pick(item, label),
@@ -151,7 +151,7 @@ class Gallery {
     event.stopPropagation();
     if (this.picker?.element.contains(event.target)) return this.picker.onKey(event);
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (!/^([akpsu0-9]|Arrow.*|Home|End|PageUp|PageDown)$/.test(key)) return;
+    if (!/^([aekpsu0-9]|Arrow.*|Home|End|PageUp|PageDown)$/.test(key)) return;
     event.preventDefault();
     const moves = key.length > 1;
     if (event.repeat && !moves) return;
@@ -179,6 +179,7 @@ class Gallery {
     else if (key === "k") this.decide(item, "keep", item.given);
     else if (key === "s") this.decide(item, "skip", item.given);
     else if (key === "p") this.openPicker(item);
+    else if (key === "e") this.explain(item);
     else this.pickByNumber(item, key);
     this.refresh();
   }
@@ -223,6 +224,13 @@ class Gallery {
       queue: this.queue, position: at,
     });
     this.request();
+  }
+
+  // The panel below the gallery takes it from here; deciding goes on meanwhile.
+  explain(item) {
+    this.log.send("asked", { id: item.id });
+    this.said = `What speaks for and against the label of ${item.id}: see below the gallery.`;
+    document.querySelector(".st-key-review_explain")?.scrollIntoView({ block: "nearest" });
   }
 
   undo() {
@@ -344,7 +352,7 @@ class Gallery {
 
   drawLegend() {
     const keys = [
-      ["A", "accept"], ["K", "keep"], ["1–0", "class"], ["P", "type a class"], ["S", "skip"], ["U", "undo"],
+      ["A", "accept"], ["K", "keep"], ["1–0", "class"], ["P", "type a class"], ["S", "skip"], ["E", "explain"], ["U", "undo"],
       ["← ↑ ↓ →", "move"], ["PgUp PgDn", "page"],
     ];
     for (const [key, word] of keys) {

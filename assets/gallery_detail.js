@@ -1,7 +1,7 @@
 // The image in focus: large, with its facts, a button for each key and the bars of all classes.
 
 const BIG_SIDE = 240;
-const BUTTONS = [["a", "Accept"], ["k", "Keep"], ["p", "Pick"], ["s", "Skip"], ["u", "Undo"]];
+const BUTTONS = [["a", "Accept"], ["k", "Keep"], ["p", "Pick"], ["s", "Skip"], ["u", "Undo"], ["e", "Explain"]];
 
 // Labels by support, the best first.
 function bySupport(item, count) {

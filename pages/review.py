@@ -28,8 +28,9 @@ EMPTY = ":material/fact_check:"
 COLUMNS = ["id", "row", "label", "score", "suspicion", "suggested"]
 
 
+# Methods to begin with: the one that beat the plain baselines (README, "The honest question"), then the paper's.
+# A comment, because Streamlit draws a bare string of a page on the page.
 FIRST = ("posterior", "influence")
-"""Methods to begin with: the one that beat the plain baselines (README, "The honest question"), then the paper's."""
 TUNED = ("fvm", "vm")
 
 

@@ -83,7 +83,16 @@ def gallery(log: DecisionLog, session: ReviewSession, shown: Shown, known: Known
     replay = log.replay(session.id)
     if not isinstance(sent, Mapping):
         sent = {}
-    _component(key=KEY, data=_data(session, shown, sent, receipt, problem, replay), on_sent_change=lambda: None)
+    _component(
+        key=KEY, data=_data(session, shown, sent, receipt, problem, replay), on_sent_change=lambda: None,
+        on_asked_change=lambda: None,
+    )  # fmt: skip
+
+
+def asked() -> str | None:
+    """Return the id of the image that the person wants explained, as the browser has it; None before any."""
+    value = (st.session_state.get(KEY) or {}).get("asked")
+    return value["id"] if isinstance(value, Mapping) and isinstance(value.get("id"), str) else None
 
 
 def _data(

@@ -1,0 +1,104 @@
+"""An explanation on the screen: two sides, and on each the clean and the training images that are on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pandas as pd
+import streamlit as st
+
+from fvm_core.data.dataset import DatasetSpec, LabeledImages
+from fvm_core.errors import FVMError
+from fvm_core.influence.explanations import Explanation, strongest
+from pages.ui.cards import card, grid
+from pages.ui.open_data import open_spec_cached
+from pages.ui.text import plain
+from pages.ui.theme import CLEAN, MISLABELED
+from pages.ui.thumbnails import thumbnail
+from pages.ui.times import duration
+
+SHOWN, COUNTED = 6, 20
+ORDERS = {"first": "First-order term", "influence": "With the second-order term"}
+TITLES = {"validation": "Clean images", "training": "Training images, by their given labels"}
+SIDES = {+1: ("Speaks for", CLEAN), -1: ("Speaks against", MISLABELED)}
+
+
+def draw(explanation: Explanation, dataset: LabeledImages) -> None:
+    """Draw an explanation; `dataset` holds the training images.
+
+    Raises:
+        DataError: the validation set cannot be opened any more.
+    """
+    known = explanation.provenance
+    names = [str(name) for name in known["class_names"]]
+    by = "first"
+    if known["settings"]["second"] != "none":
+        by = st.segmented_control(
+            "Order", list(ORDERS), default="first", required=True, key="explain_order", format_func=ORDERS.__getitem__,
+            help="Eq. 20 adds a second-order term, with a weight of 0.01. Where the Fisher is small it drowns the "
+            "first one: on the digits demo the first-order term alone names the true label three times as often.",
+        ) or "first"  # fmt: skip
+    sources = {"training": dataset, "validation": _validation(known["validation"]["spec"])}
+    label = plain(names[known["image"]["label"]])
+    for (speaks, (words, colour)), column in zip(SIDES.items(), st.columns(2, gap="large"), strict=True):
+        with column:
+            st.markdown(f"**{words} {label}**")
+            for name, title in TITLES.items():
+                if (explanation.frame["set"] == name).any():
+                    _side(explanation.frame, sources[name], names, name, title, speaks, by, colour)
+    st.caption(_explain(explanation, dataset))
+
+
+def _side(
+    frame: pd.DataFrame, source: LabeledImages | None, names: list[str], name: str, title: str, speaks: int, by: str,
+    colour: str,
+) -> None:  # fmt: skip
+    """Draw the strongest images of one set on one side, and which labels the strongest have."""
+    found = strongest(frame, set=name, speaks=speaks, count=COUNTED, by=by)
+    if found.empty:
+        st.caption(f"{title}: none")
+        return
+    counts = Counter(names[label] for label in found["label"])
+    st.caption(
+        f"{title}. Labels of the {len(found)} strongest: "
+        + ", ".join(f"{plain(word)} × {count}" for word, count in counts.most_common(4))
+    )
+    top = frame.loc[frame["set"] == name, by].abs().max()
+    cards = []
+    for row in found.head(SHOWN).to_dict("records"):
+        truth = names[row["clean_label"]] if 0 <= row["clean_label"] < len(names) else ""
+        cards.append(
+            card(
+                _picture(source, row["row"], row["id"]), name=row["id"], given=names[row["label"]], suggested="",
+                truth=truth if name == "training" else "",
+                bars=[(f"{row[by]:+.1e}", colour, 100 * abs(row[by]) / top)],
+            )
+        )  # fmt: skip
+    st.html(grid(cards))
+
+
+def _validation(spec: dict[str, object]) -> LabeledImages | None:
+    try:
+        return open_spec_cached(DatasetSpec.from_json(spec))
+    except FVMError as error:
+        st.warning(f"The clean images cannot be shown: {plain(error)}", icon=":material/hide_image:")
+        return None
+
+
+def _picture(source: LabeledImages | None, row: int, id: str) -> str:
+    """Return the image as a data URI, "" when it is not the one that was asked any more."""
+    if source is None or not 0 <= row < len(source) or source.ids[row] != id:
+        return ""
+    return thumbnail(source, row)[0]
+
+
+def _explain(explanation: Explanation, dataset: LabeledImages) -> str:
+    known, counts = explanation.provenance, explanation.frame["set"].value_counts()
+    clean, training = int(counts.get("validation", 0)), int(counts.get("training", 0))
+    return (
+        "For: training on this image lowers the loss of the image in question under this label; against: it raises it "
+        "(Eq. 20). Bars: share of the strongest of its set, for or against. Looked at "
+        f"{clean:,} clean and {training:,} of {len(dataset):,} training images in {duration(known.get('seconds'))}; "
+        f"loss under this label {known['image']['loss']:.2f}. "
+        + " ".join(plain(note) for note in known.get("notes", ()))
+    )

@@ -1,0 +1,118 @@
+"""Review page, below the gallery: which images speak for and against a label of the image that was asked about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from fvm_core.data.dataset import LabeledImages
+from fvm_core.errors import FVMError
+from fvm_core.influence.explain_settings import ExplainSettings
+from fvm_core.influence.explanations import Question, explanation_path, read_explanation
+from fvm_core.jobs.find import find_jobs
+from fvm_core.jobs.launch import start_job
+from fvm_core.workspace import Workspace
+from pages.ui import evidence_cards, job_view
+from pages.ui.cards import card, grid
+from pages.ui.errors import shown
+from pages.ui.score_sets import ScoreFile
+from pages.ui.text import plain
+from pages.ui.thumbnails import thumbnail
+
+SETTINGS = ExplainSettings()
+
+
+def draw(
+    workspace: Workspace, file: ScoreFile, dataset: LabeledImages, samples: pd.Index, frame: pd.DataFrame,
+    picked: str | None,
+) -> None:  # fmt: skip
+    """Draw the panel for the image `picked` (an id), or how to pick one.
+
+    `frame` is the score table (columns id, suggested) whose model and validation set are asked; `samples` the ids of
+    the dataset.
+    """
+    st.subheader("What speaks for and against this label", anchor="explain")
+    with st.container(border=True, key="review_explain"), shown(stop=False):
+        if picked is None or picked not in samples:
+            st.caption(
+                "Press **E** on an image of the gallery, or its Explain button. The clean and the training images that "
+                "speak most for and against its label are then looked for."
+            )
+            return
+        row = int(samples.get_loc(picked))  # type: ignore[arg-type]
+        left, right = st.columns([1, 6])
+        with left:
+            _picture(dataset, row, picked)
+        with right:
+            label = _label(dataset, row, _suggested(frame, picked))
+            _explanation(workspace, file, dataset, row, label)
+
+
+def _picture(dataset: LabeledImages, row: int, picked: str) -> None:
+    name = dataset.class_names[dataset.labels[row]]
+    st.html(grid([card(thumbnail(dataset, row)[0], name=picked, given=name, suggested="", truth="", bars=[])]))
+    st.caption(plain(picked))
+
+
+def _suggested(frame: pd.DataFrame, picked: str) -> int:
+    found = frame.loc[frame["id"] == picked, "suggested"]
+    return int(found.iloc[0]) if len(found) else -1
+
+
+def _label(dataset: LabeledImages, row: int, suggested: int) -> int:
+    """Draw the choice between the given and the suggested label and return it."""
+    given = int(dataset.labels[row])
+    words = {given: "given"} | ({suggested: "suggested"} if suggested not in (-1, given) else {})
+    chosen = st.segmented_control(
+        "Label in question", list(words), default=given, required=True, key=f"explain_label_{row}_{suggested}",
+        format_func=lambda label: f"{plain(dataset.class_names[label])} ({words[label]})",
+    )  # fmt: skip
+    return given if chosen is None else int(chosen)
+
+
+def _explanation(workspace: Workspace, file: ScoreFile, dataset: LabeledImages, row: int, label: int) -> None:
+    """Draw the explanation that is there, the job that makes it, or the button that starts one."""
+    question = Question.about(file.provenance, of="training", id=str(dataset.ids[row]), label=label)
+    key = question.key(SETTINGS)
+    path = explanation_path(workspace, key)
+    if path.exists():
+        evidence_cards.draw(read_explanation(path), dataset)
+        return
+    jobs = find_jobs(workspace, "explain", key=key)
+    if jobs:
+        job = job_view.watch(workspace, jobs[0].id, key="explain")
+        if job.active:
+            return
+        if job.state == "done":
+            st.warning("The explanation was made, but its file is gone. Make it again.", icon=":material/warning:")
+    else:
+        job_view.show_error()
+    st.button(
+        "Explain this image", type="primary", icon=":material/quickreply:", key="explain_start", on_click=_start,
+        args=(workspace, _arguments(file, question, key), question.id),
+    )  # fmt: skip
+    st.caption(
+        f"Asks the model {plain(file.model)} (Eq. 20). The first question to a model takes longer: its Fisher matrix "
+        "is kept for the next ones."
+    )
+
+
+def _arguments(file: ScoreFile, question: Question, key: str) -> dict[str, Any]:
+    known = file.provenance
+    args = {
+        "model": file.model, "dataset": file.dataset, "validation": str(known.get("validation", {}).get("name", "")),
+        "of": question.of, "id": question.id, "label": question.label, "settings": SETTINGS.to_json(),
+        "expected": question.hashes(), "key": key,
+    }  # fmt: skip
+    epoch = known["model"].get("epoch")
+    return args if epoch is None else {**args, "checkpoint": epoch}
+
+
+def _start(workspace: Workspace, args: dict[str, Any], picked: str) -> None:
+    """Start the job; why it could not start is shown once, where the job would be."""
+    try:
+        start_job(workspace, "explain", args, title=f"Explain {picked} with {args['model']}")
+    except FVMError as error:
+        st.session_state[job_view.ERROR_KEY] = str(error)
