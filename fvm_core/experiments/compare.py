@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -63,8 +64,9 @@ def compare(key: str, frame: pd.DataFrame) -> list[Line]:
     table, lines = TABLES[key], []
     for dataset in dataset_order(frame):
         mine = frame[frame["dataset"] == dataset]
+        groups = {tuple(group): cells for group, cells in mine.groupby(["row", "share"])}
         for metric in table.metrics:
-            lines += _column(table, mine, dataset, metric)
+            lines += _column(table, groups, dataset, metric)
     return lines
 
 
@@ -73,14 +75,13 @@ def as_frame(lines: list[Line]) -> pd.DataFrame:
     return pd.DataFrame([vars(line) for line in lines], columns=list(Line.__dataclass_fields__))
 
 
-def _column(table: Table, mine: pd.DataFrame, dataset: str, metric: str) -> list[Line]:
-    setting = str(mine["setting"].iloc[0])
+def _column(table: Table, groups: Mapping[Any, pd.DataFrame], dataset: str, metric: str) -> list[Line]:
     found: dict[tuple[str, float], Line] = {}
     for row in table.rows:
-        cells = mine[(mine["row"] == row.label) & (mine["share"] == row.share)]
-        if cells.empty:
+        cells = groups.get((row.label, row.share))
+        if cells is None:
             continue
-        values = cells[metric].dropna()
+        values, setting = cells[metric].dropna(), str(cells["setting"].iloc[0])
         column = reference(table, setting)
         paper = published(table.key, row.label, column, metric, share=row.share)
         found[row.label, row.share] = Line(

@@ -58,5 +58,7 @@ def score_seconds(preset: Preset, method: str, given: Mapping[str, Any], *, n: i
         "influence_datainf": (2 * draws * derived, DATAINF * v),
         "influence_ekfac": (0.0, EKFAC * v + 1.5 * labels * rows),
         "first_train": (v + derived, curved), "first_val": (v + derived, v), "second_train": (0.0, v + curved + rows),
+        "posterior": (FORWARD * (min(20_000, n) + rows), 0.0),
+        "error_influence": (FORWARD * (min(20_000, n) + rows), v + rows),
     }.get(method, (FORWARD * rows, 0.0))  # fmt: skip
     return START + plain / preset.rate + single / preset.score_rate

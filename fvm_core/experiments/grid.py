@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from fvm_core.data.registry import read_spec
@@ -54,7 +55,7 @@ class Grid:
         """Return the name of the experiment's folder: the one given, else preset and base model."""
         return slug(self.name or "-".join(filter(None, (self.preset, self.model))))
 
-    @property
+    @cached_property
     def recipe(self) -> Preset:
         """Return the preset with its changes. Raises SettingsError for an unknown one or a value out of range."""
         return PRESETS[self.preset].with_changes(self.changes)
@@ -73,8 +74,9 @@ class Grid:
         return self.seeds if place == primary(settings) or few is None else self.seeds[:few]
 
     def to_json(self) -> dict[str, Any]:
-        value = {key: list(item) if isinstance(item, tuple) else item for key, item in vars(self).items()}
-        return {**value, "changes": dict(self.changes)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        return {**plain, "changes": dict(self.changes)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Grid:

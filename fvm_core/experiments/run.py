@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 import traceback
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fvm_core.errors import FVMError, StorageError
@@ -22,13 +25,17 @@ from fvm_core.jobs.context import JobContext, JobStopped
 from fvm_core.provenance import machine, now, version
 from fvm_core.workspace import Workspace
 
+WRITE_EVERY = 10.0
+"""Seconds after which a growing table is written again."""
+
 
 def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> dict[str, Any]:
     """Do what a Grid asks for. Job function of kind `reproduce`.
 
-    Writes experiments/NAME/KEY.parquet for each table and figure, anew after each cell, and tables.md and tables.csv at
-    the end. A part that fails fails its cells, with its message, and no others. Parts are kept below experiments/.store
-    by what they are made from: a job that was killed, or another job with tables in common, does what is missing.
+    Writes experiments/NAME/KEY.parquet for each table and figure, a table while it grows, and tables.md and tables.csv
+    at the end. A part that fails fails its cells, with its message, and no others. Parts are kept below
+    experiments/.store by what they are made from: a job that was killed, or another one with tables in common, does
+    what is missing.
     Returns {"name", "folder", "cells", "failed": {message: number of cells}, "parts"}.
 
     Raises:
@@ -37,29 +44,39 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     """
     grid = Grid.from_json(dict(args))
     plan, store = make_plan(grid, workspace), open_store(workspace)
-    for rows in plan.rows:
-        rows.register(store)
+    for drawn in plan.rows:
+        drawn.register(store)
     work = Work(context, plan, store, workspace)
-    folder = experiment_folder(workspace, grid.title)
-    failed: dict[str, int] = {}
-    tables: dict[str, list[dict[str, Any]]] = {}
-    for cell in plan.cells:
-        message = work.fill(cell)
-        row = cell_row(cell, plan, store, message)
-        tables.setdefault(cell.table, []).append(row)
-        if row["error"]:
-            failed[row["error"]] = failed.get(row["error"], 0) + 1
-        write_rows(folder, cell.table, tables[cell.table], about(grid, plan))
+    folder, said = experiment_folder(workspace, grid.title), about(grid, plan)
+    failed: Counter[str] = Counter()
+    for key in dict.fromkeys(cell.table for cell in plan.cells):
+        failed += _table([cell for cell in plan.cells if cell.table == key], work, folder, said)
     for figure in plan.figures:
         if message := work.fill(figure):
-            failed[message] = failed.get(message, 0) + 1
+            failed[message] += 1
         else:
-            write_figure(folder, figure.key, figure_frame(figure, plan, store), about(grid, plan))
+            write_figure(folder, figure.key, figure_frame(figure, plan, store), said)
     write_texts(folder)
     return {
-        "name": grid.title, "folder": str(folder), "cells": len(plan.cells) + len(plan.figures), "failed": failed,
-        "parts": work.made,
+        "name": grid.title, "folder": str(folder), "cells": len(plan.cells) + len(plan.figures),
+        "failed": dict(failed), "parts": work.made,
     }  # fmt: skip
+
+
+def _table(cells: list[Cell], work: Work, folder: Path, said: Mapping[str, Any]) -> Counter[str]:
+    """Fill and write one table, also as far as it came when it is stopped; return its failures by message."""
+    rows: list[dict[str, Any]] = []
+    written = time.monotonic()
+    try:
+        for cell in cells:
+            rows.append(cell_row(cell, work.plan, work.store, work.fill(cell)))
+            if time.monotonic() - written >= WRITE_EVERY:
+                write_rows(folder, cell.table, rows, said)
+                written = time.monotonic()
+    finally:
+        if rows:
+            write_rows(folder, cells[0].table, rows, said)
+    return Counter(str(row["error"]) for row in rows if row["error"])
 
 
 @dataclass
