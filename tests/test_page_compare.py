@@ -29,11 +29,11 @@ def test_default_choice_is_standard_vm_fvm_and_their_baselines(workspace: Worksp
     three_models(workspace)
     app = open_page("compare")
     chosen = {pills.key: list(pills.value) for pills in app.get("button_group") if pills.key.startswith("compare_m")}
-    baselines = ["loss", "margin", "logit_margin", "el2n", "confident"]
+    baselines = ["loss", "margin", "el2n", "confident"]
     assert chosen["compare_methods_m-base"] == ["standard", *baselines]
     assert chosen["compare_methods_m-vm"] == chosen["compare_methods_m-fvm"] == ["influence", "posterior", *baselines]
     assert len(app.get("plotly_chart")) == 1
-    assert "20 of 24 scores" in app.caption[0].value
+    assert "17 of 24 scores" in app.caption[0].value
 
 
 def test_detection_table_equals_sklearn_and_tells_who_beats_whom(workspace: Workspace) -> None:
