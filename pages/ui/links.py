@@ -26,6 +26,7 @@ PAGES: dict[str, PageInfo] = {
     "score": PageInfo("pages/score.py", "Score", ":material/scoreboard:"),
     "compare": PageInfo("pages/compare.py", "Compare", ":material/compare_arrows:"),
     "review": PageInfo("pages/review.py", "Review", ":material/fact_check:"),
+    "experiments": PageInfo("pages/experiments.py", "Experiments", ":material/science:"),
     "jobs": PageInfo("pages/jobs.py", "Jobs", ":material/manufacturing:"),
 }
 
