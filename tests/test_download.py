@@ -99,7 +99,8 @@ def test_offline_is_a_friendly_error(tmp_path: Path, keep: Path, monkeypatch: py
     point_cifar10(monkeypatch, "http://127.0.0.1:9/cifar-10-python.tar.gz")
     with pytest.raises(
         DataError,
-        match=rf"cifar-10-python\.tar\.gz could not be downloaded from http://127.*refused.*Go online, .*`{tmp_path}`",
+        match=r"cifar-10-python\.tar\.gz could not be downloaded from http:.* \(\[Errno 111\] Connection refused\)\. "
+        rf"Go online, .*`{tmp_path}`",
     ):
         fetch_images("cifar10n", tmp_path, keep=keep)
 

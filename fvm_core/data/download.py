@@ -102,10 +102,16 @@ def _receive(archive: Archive, path: Path, folder: Path, progress: Progress | No
         if isinstance(error, urllib.error.HTTPError) and error.code == 416 and done:  # longer than the archive
             path.unlink()
             return _receive(archive, path, folder, progress)
-        raise _failed(archive, folder, str(error)) from error
+        raise _failed(archive, folder, _reason(error)) from error
     if done < total:
         raise _failed(archive, folder, f"the connection ended after {done:,} of {total:,} bytes")
     return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+        return str(error.reason)
+    return str(error)
 
 
 def _opened(path: Path, mode: str) -> IO[bytes]:

@@ -57,7 +57,7 @@ def figures_row(dataset: LabeledImages) -> None:
     b.metric("Classes", f"{dataset.num_classes:,}", border=True)
     mislabeled = dataset.mislabeled()
     if mislabeled is None:
-        c.metric("Wrong labels", "not known", border=True, help="No column with true labels was given.")
+        c.metric("Wrong labels", "unknown", border=True, help="No column with true labels was given.")
     else:
         c.metric(
             "Wrong labels", f"{mislabeled.mean():.1%}", border=True,

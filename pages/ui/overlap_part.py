@@ -40,7 +40,9 @@ def overlap_part(workspace: Workspace, datasets: dict[str, DatasetSpec]) -> None
             links.link("tune", "Tune the checkpoint")
             return
         pairs_table(pairs)
-        name = st.text_input("Name", free_name(f"{train}-no-overlap", datasets), key=f"overlap_name_{train}")
+        name = st.text_input(
+            "Name of the set without them", free_name(f"{train}-no-overlap", datasets), key=f"overlap_name_{train}"
+        )
         if st.button("Make a training dataset without them", type="primary", key="overlap_split"):
             spec = clean_rows.without(read_spec(workspace, train), workspace, (first for first, _ in pairs))
             added = add_dataset(workspace, name, spec)

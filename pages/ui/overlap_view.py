@@ -78,7 +78,8 @@ def cleared(workspace: Workspace, train: str, validation: str) -> bool:
 
 def pairs_table(pairs: Pairs) -> None:
     """Draw the first 1,000 pairs."""
-    st.dataframe(pd.DataFrame(pairs[:1000], columns=["training id", "validation id"]), hide_index=True, height=220)
+    frame = pd.DataFrame(pairs[:1000], columns=["training id", "validation id"])
+    st.dataframe(frame, hide_index=True, height=220 if len(frame) > 5 else "auto")
     if len(pairs) > 1000:
         st.caption(plain(f"The first 1,000 of {len(pairs):,} pairs."))
 
