@@ -230,7 +230,7 @@ class Gallery {
   explain(item) {
     this.log.send("asked", { id: item.id });
     this.said = `What speaks for and against the label of ${item.id}: see below the gallery.`;
-    document.querySelector(".st-key-review_explain")?.scrollIntoView({ block: "nearest" });
+    document.querySelector(".st-key-review_explain")?.scrollIntoView({ block: "start" });
   }
 
   undo() {

@@ -171,9 +171,9 @@ def test_an_explanation_that_is_there_is_shown_at_once(workspace: Workspace) -> 
         "Clean images. Labels of the 15 strongest:" in said and "Training images, by their given labels: none" in said
     )
     assert "Looked at 30 clean and 30 of 1,297 training images" in said and "a note" in said
-    cards = [item.proto.body for item in page.get("html") if "fvm-cards" in item.proto.body]
+    cards = [item.proto.body for item in page.get("html") if "fvm-side" in item.proto.body]
     clean = open_named(workspace, "clean")
-    assert len(cards) == 4 and cards[1].count("data:image/png") == 6
+    assert len(cards) == 4 and cards[0].count("data:image/png") == 1 and cards[1].count("data:image/png") == 8
     assert [cards[1].index(str(clean.ids[row])) for row in (29, 27, 25)] == sorted(
         cards[1].index(str(clean.ids[row])) for row in (29, 27, 25)
     ), "the strongest first"

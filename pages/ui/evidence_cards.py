@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 
 import pandas as pd
@@ -10,14 +11,24 @@ import streamlit as st
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.errors import FVMError
 from fvm_core.influence.explanations import Explanation, strongest
-from pages.ui.cards import card, grid
 from pages.ui.open_data import open_spec_cached
 from pages.ui.text import plain
 from pages.ui.theme import CLEAN, MISLABELED
 from pages.ui.thumbnails import thumbnail
 from pages.ui.times import duration
 
-SHOWN, COUNTED = 6, 20
+SHOWN, COUNTED = 8, 20
+STYLE = """<style>
+.fvm-side {display: grid; grid-template-columns: repeat(auto-fill, minmax(84px, 1fr)); gap: 0.5rem;}
+.fvm-side div {font-size: 0.8rem; line-height: 1.3; overflow-wrap: anywhere;}
+.fvm-asked {width: 100px;}
+.fvm-side img, .fvm-side .none {width: 100%; aspect-ratio: 1; object-fit: contain;
+  image-rendering: pixelated; border-radius: 0.25rem; background: rgba(128,128,128,0.12); display: block;}
+.fvm-side .none {display: flex; align-items: center; justify-content: center; text-align: center; opacity: 0.7;}
+.fvm-side b {font-weight: 600;}
+.fvm-side span {float: right; opacity: 0.85; font-variant-numeric: tabular-nums;}
+.fvm-side i {display: block; height: 0.35rem; border-radius: 0.2rem; margin: 0.15rem 0;}
+</style>"""
 ORDERS = {"first": "First-order term", "influence": "With the second-order term"}
 TITLES = {"validation": "Clean images", "training": "Training images, by their given labels"}
 SIDES = {+1: ("Speaks for", CLEAN), -1: ("Speaks against", MISLABELED)}
@@ -66,15 +77,11 @@ def _side(
     top = frame.loc[frame["set"] == name, by].abs().max()
     cards = []
     for row in found.head(SHOWN).to_dict("records"):
-        truth = names[row["clean_label"]] if 0 <= row["clean_label"] < len(names) else ""
-        cards.append(
-            card(
-                _picture(source, row["row"], row["id"]), name=row["id"], given=names[row["label"]], suggested="",
-                truth=truth if name == "training" else "",
-                bars=[(f"{row[by]:+.1e}", colour, 100 * abs(row[by]) / top)],
-            )
-        )  # fmt: skip
-    st.html(grid(cards))
+        known = name == "training" and 0 <= row["clean_label"] < len(names) and row["clean_label"] != row["label"]
+        truth = names[row["clean_label"]] if known else ""
+        image = _image(_thumbnail(source, row["row"], row["id"]), row["id"])
+        cards.append(_card(image, names[row["label"]], truth, row[by], colour, 100 * abs(row[by]) / top))
+    st.html(f'{STYLE}<div class="fvm-side">{"".join(cards)}</div>')
 
 
 def _validation(spec: dict[str, object]) -> LabeledImages | None:
@@ -85,7 +92,35 @@ def _validation(spec: dict[str, object]) -> LabeledImages | None:
         return None
 
 
-def _picture(source: LabeledImages | None, row: int, id: str) -> str:
+def picture(image: str, name: str) -> str:
+    """Return the image in question (a data URI, "" if not readable) as HTML."""
+    return f'{STYLE}<div class="fvm-side fvm-asked">{_image(image, name)}</div>'
+
+
+def _image(image: str, name: str) -> str:
+    shown = html.escape(name)
+    if not image:
+        return f'<div class="none" title="{shown}">not readable</div>'
+    return f'<img src="{html.escape(image)}" alt="{shown}" title="{shown}">'
+
+
+def _card(image: str, label: str, truth: str, value: float, colour: str, share: float) -> str:
+    bar = f'<i style="width:{min(max(share, 2.0), 100.0):.1f}%;background:{html.escape(colour)}"></i>'
+    note = f"<br>true: {html.escape(truth)}" if truth else ""
+    return f"<div>{image}{bar}<span>{_number(value)}</span><b>{html.escape(label)}</b>{note}</div>"
+
+
+def _number(value: float) -> str:
+    """Return a signed number of two digits.
+
+    >>> _number(-2310000.0), _number(0.034)
+    ('−2.3e6', '+0.034')
+    """
+    text = f"{value:+.2g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+    return text.replace("-", "−")
+
+
+def _thumbnail(source: LabeledImages | None, row: int, id: str) -> str:
     """Return the image as a data URI, "" when it is not the one that was asked any more."""
     if source is None or not 0 <= row < len(source) or source.ids[row] != id:
         return ""

@@ -15,7 +15,6 @@ from fvm_core.jobs.find import find_jobs
 from fvm_core.jobs.launch import start_job
 from fvm_core.workspace import Workspace
 from pages.ui import evidence_cards, job_view
-from pages.ui.cards import card, grid
 from pages.ui.errors import shown
 from pages.ui.score_sets import ScoreFile
 from pages.ui.text import plain
@@ -42,18 +41,12 @@ def draw(
             )
             return
         row = int(samples.get_loc(picked))  # type: ignore[arg-type]
-        left, right = st.columns([1, 6])
-        with left:
-            _picture(dataset, row, picked)
-        with right:
-            label = _label(dataset, row, _suggested(frame, picked))
-            _explanation(workspace, file, dataset, row, label)
-
-
-def _picture(dataset: LabeledImages, row: int, picked: str) -> None:
-    name = dataset.class_names[dataset.labels[row]]
-    st.html(grid([card(thumbnail(dataset, row)[0], name=picked, given=name, suggested="", truth="", bars=[])]))
-    st.caption(plain(picked))
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+            st.html(evidence_cards.picture(thumbnail(dataset, row)[0], picked), width="content")
+            with st.container():
+                st.caption(plain(picked))
+                label = _label(dataset, row, _suggested(frame, picked))
+        _explanation(workspace, file, dataset, row, label)
 
 
 def _suggested(frame: pd.DataFrame, picked: str) -> int:
@@ -90,7 +83,7 @@ def _explanation(workspace: Workspace, file: ScoreFile, dataset: LabeledImages, 
     else:
         job_view.show_error()
     st.button(
-        "Explain this image", type="primary", icon=":material/quickreply:", key="explain_start", on_click=_start,
+        "Explain this image", type="primary", icon=":material/balance:", key="explain_start", on_click=_start,
         args=(workspace, _arguments(file, question, key), question.id),
     )  # fmt: skip
     st.caption(
