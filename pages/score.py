@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import streamlit as st
 
 from fvm_core.data.registry import list_datasets
 from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
-from fvm_core.influence.settings import ScoreSettings
 from fvm_core.models.store import ModelRecord, list_models
 from fvm_core.workspace import Workspace, current_workspace
 from pages.ui import score_jobs, score_list, selection, snapshot_form
 from pages.ui.errors import shown
 from pages.ui.links import link
 from pages.ui.score_form import (
-    CURVATURE,
-    DEFAULTS,
-    ENSEMBLES,
-    LISSA,
-    RELABEL,
     Checkpoint,
     Planned,
     busy_runs,
@@ -32,6 +23,7 @@ from pages.ui.score_form import (
     role_title,
 )
 from pages.ui.score_sets import ScoreFile, listed
+from pages.ui.score_settings import choose_settings
 from pages.ui.text import plain
 
 
@@ -92,7 +84,7 @@ def _scoring(workspace: Workspace, models: dict[str, ModelRecord], datasets: lis
                 "more suspicious."
             )
         with shown():
-            settings = _settings(methods)
+            settings = choose_settings(methods)
         if dataset == validation:
             st.warning(
                 "The training set is also chosen as the validation set. The scores need a *clean* validation set that "
@@ -155,62 +147,6 @@ def _checkpoints(models: dict[str, ModelRecord]) -> list[Checkpoint]:
         help="Weights that training kept on its way. Estimators of the paper marked * take the epoch that finds the "
         "wrong labels best: score several and compare",
     )  # fmt: skip
-
-
-def _settings(methods: Sequence[str]) -> ScoreSettings:
-    """Draw the settings and return them; the defaults are those of the command line.
-
-    Raises:
-        SettingsError: a value is out of range.
-    """
-    one, two, three, four = st.columns([1, 1, 2, 1])
-    typed: dict[str, Any] = {
-        "damping": one.number_input(
-            "Damping", min_value=0.0, value=DEFAULTS.damping, step=1e-8, format="%.1e", key="score_damping",
-            help="Added to every entry of the Fisher diagonal (Eq. 21)",
-        ),
-        "batch_size": two.number_input(
-            "Batch size", min_value=1, max_value=4096, value=DEFAULTS.batch_size, step=16, key="score_batch"
-        ),
-        "relabel": three.selectbox(
-            "Suggested labels", list(RELABEL), index=list(RELABEL).index(DEFAULTS.relabel), key="score_relabel",
-            format_func=RELABEL.__getitem__,
-            help="The suggestion is the class whose own score is least suspicious (Eq. 22). Skipping classes that "
-            "cannot win gives the same suggestion; their bars in the review are lower bounds then.",
-        ),
-        "limit": four.number_input(
-            "Limit", min_value=1, value=None, step=100, key="score_limit", placeholder="all",
-            help="Score only a random sample of so many; leave it empty to score all",
-        ),
-    }  # fmt: skip
-    if {"standard", "influence_lissa"} & set(methods):
-        with st.expander("Settings of LiSSA", icon=":material/settings:"):
-            for column, (key, (label, help_text)) in zip(st.columns(len(LISSA)), LISSA.items(), strict=True):
-                whole = key in ("lissa_depth", "lissa_repeats")
-                typed[key] = column.number_input(
-                    label, min_value=1 if whole else 0.0, value=getattr(DEFAULTS, key), key=f"score_{key}",
-                    step=1 if whole else None, help=help_text, placeholder="automatic",
-                    format=None if whole else "%.4g",
-                )  # fmt: skip
-    wanted = [key for key, (_, _, users) in CURVATURE.items() if set(users) & set(methods)]
-    if wanted:
-        with st.expander("Settings of DataInf, EK-FAC and other curvature", icon=":material/settings:"):
-            for column, key in zip(st.columns(len(CURVATURE)), wanted, strict=False):
-                label, help_text, _ = CURVATURE[key]
-                whole = key in ("curvature_samples", "random_vectors")
-                typed[key] = column.number_input(
-                    label, min_value=1 if whole else 0.0, value=getattr(DEFAULTS, key), key=f"score_{key}",
-                    step=1 if whole else None, help=help_text, placeholder="all", format=None if whole else "%.4g",
-                )  # fmt: skip
-    for method in (key for key in ENSEMBLES if key in methods):
-        with st.expander(f"Settings of {METHODS[method].title}", icon=":material/settings:"):
-            for column, (key, (label, help_text)) in zip(st.columns(3), ENSEMBLES[method].items(), strict=False):
-                default = getattr(DEFAULTS, key)
-                typed[key] = column.number_input(
-                    label, min_value=1 if isinstance(default, int) else 0.0, value=default, key=f"score_{key}",
-                    help=help_text, format=None if isinstance(default, int) else "%.4g",
-                )  # fmt: skip
-    return ScoreSettings(**typed)
 
 
 def _announce(planned: list[Planned], waiting: list[Planned]) -> None:

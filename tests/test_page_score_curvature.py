@@ -11,8 +11,8 @@ from fvm_core.influence.methods import METHODS
 from fvm_core.influence.settings import ScoreSettings
 from fvm_core.workspace import Workspace
 from pages.ui.figures import DASHES
-from pages.ui.score_form import CURVATURE
 from pages.ui.score_sets import SHORT
+from pages.ui.score_settings import CURVATURE
 from pages.ui.tab_distributions import UNITS
 
 

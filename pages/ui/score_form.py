@@ -11,7 +11,6 @@ import pandas as pd
 from fvm_core.errors import DataError, JobError
 from fvm_core.files import slug
 from fvm_core.influence.methods import METHODS
-from fvm_core.influence.settings import ScoreSettings
 from fvm_core.influence.store import default_run
 from fvm_core.jobs.folder import open_folder
 from fvm_core.jobs.status import list_jobs
@@ -20,51 +19,8 @@ from fvm_core.workspace import Workspace
 from pages.ui.score_sets import ScoreFile
 from pages.ui.theme import model_title
 
-RELABEL: dict[str, str] = {
-    "all": "All classes, exact scores",
-    "shortlist": "Only classes that can win (fast)",
-    "none": "None",
-}
-LISSA: dict[str, tuple[str, str]] = {
-    "lissa_depth": ("Depth (steps)", "How many steps the recursion takes"),
-    "lissa_scale": ("Scale", "Divides the Hessian; left empty it comes from the Hessian's top eigenvalue"),
-    "lissa_damping": ("Damping", "Added to the Hessian's eigenvalues, as a share of the scale: in [0, 1)"),
-    "lissa_repeats": ("Repeats", "Independent estimates that are averaged"),
-}
-CURVATURE: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "curvature_samples": (
-        "Training samples", "How many of them the sums over the training set take in; leave it empty for all",
-        ("datainf", "ekfac", "first_train", "second_train"),
-    ),
-    "datainf_damping": (
-        "DataInf's damping", "As a share of each layer's mean squared gradient", ("datainf", "influence_datainf"),
-    ),
-    "ekfac_damping": ("EK-FAC's damping", "As a share of each layer's mean eigenvalue", ("ekfac", "influence_ekfac")),
-    "random_vectors": (
-        "Random vectors", "s by LiSSA or DataInf is a mean over so many draws: more are steadier and slower (C.4)",
-        ("influence_lissa", "influence_datainf"),
-    ),
-}  # fmt: skip
-ENSEMBLES: dict[str, dict[str, tuple[str, str]]] = {
-    "tracin": {
-        "tracin_checkpoints": (
-            "Checkpoints",
-            "How many of those that training kept, evenly spaced, the last among them",
-        )
-    },
-    "gex": {
-        "gex_members": (
-            "Members",
-            "Models that are tuned on the validation set, one after the other; the paper has 32",
-        ),
-        "gex_steps": ("Steps", "Steps of SGD for each member"),
-        "gex_lr": ("Learning rate", "At the start; it falls to 0 along a cosine"),
-    },
-}
-"""Settings of one method each."""
 Checkpoint = tuple[str, int]
 CLEAN_WORDS = ("valid", "test", "clean")
-DEFAULTS = ScoreSettings()
 
 
 @dataclass(frozen=True)
