@@ -17,8 +17,8 @@ from pages.ui.times import ago, duration
 KINDS = {
     "train": "training", "tune": "tuning", "score": "scoring", "snapshots": "scores over snapshots",
     "import_model": "import of a checkpoint", "pipeline": "main job", "demo": "demo",
-    "explain": "explanation", "overlap": "overlap check", "check_images": "check of all images", "download": "download of images",
-    "reproduce": "experiment", "selftest": "self-test",
+    "explain": "explanation", "overlap": "overlap check", "check_images": "check of all images",
+    "download": "download of images", "reproduce": "experiment", "selftest": "self-test",
 }  # fmt: skip
 LOG_BYTES = 8000
 PAGE_SIZE = 8
