@@ -1,6 +1,7 @@
 """A training or tuning job that kills itself: `python tests/killed_job.py KIND ARGS.json FOLDER CALL`.
 
-The process ends by SIGKILL in the CALL-th call that the work makes to its context, whatever that call is.
+The process ends by SIGKILL in the CALL-th call that the work makes to its context once it has asked for its state,
+whatever that call is. Calls before that are those of decoding, which a second run of the same data does not make.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ KINDS = {"train": train, "tune": tune}
 
 
 class CountingContext(MemoryContext):
-    """Keeps its state on disk and counts its calls; kills its process in call `fatal`, before the call does a thing."""
+    """Keeps its state on disk and counts its calls from the load of the state on; kills its process in call `fatal`,
+    before the call does a thing."""
 
     fatal: int = 0
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder=folder)
         self.count = 0
+        self.counting = False
 
     def _count(self) -> None:
-        self.count += 1
-        if self.count == self.fatal:
+        self.count += self.counting
+        if self.counting and self.count == self.fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def metric(self, step: int, **values: float) -> None:
@@ -55,6 +58,7 @@ class CountingContext(MemoryContext):
         write_state(self.folder / "state.pt", state)
 
     def load_state(self) -> dict[str, Any] | None:
+        self.counting = True
         return read_state(self.folder / "state.pt")
 
     def path(self, *parts: str) -> Path:
