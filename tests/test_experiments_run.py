@@ -120,7 +120,10 @@ def test_figures_are_those_of_the_score_files_and_the_starred_form_is_the_best(w
 
 
 def test_what_is_there_is_never_made_again(whole: Workspace) -> None:
-    assert run(MemoryContext(), asked("table6", "figure1", "figure3"), whole)["parts"] == 0
+    context = MemoryContext()
+    assert run(context, asked("table6", "figure1", "figure3"), whole)["parts"] == 0
+    units = [done for done, _, _ in context.messages]
+    assert units == sorted(units) and units[-1] == context.messages[-1][1], "the bar never goes back"
     assert run(MemoryContext(), asked("table2", "table10", name="other"), whole)["parts"] == 0
     pd.testing.assert_frame_equal(results(whole)["table2"], results(whole, "other")["table2"])
 

@@ -89,6 +89,7 @@ class Work:
     workspace: Workspace
     made: int = 0
     broken: dict[str, str] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         parts = self.plan.work()
@@ -111,6 +112,9 @@ class Work:
             part, (start, end) = self.plan.parts.all[key], self.place[key]
             if key in self.broken:
                 return self.broken[key]
+            if key in self.seen:
+                continue
+            self.seen.add(key)
             if done(part, self.store):
                 self.context.progress(1000 * end, 1000 * self.scale, f"{part.title}: there already")
                 continue
