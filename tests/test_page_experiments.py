@@ -170,3 +170,16 @@ def test_every_preset_has_a_title_and_the_origin_names_a_given_model() -> None:
     assert set(PRESET_TITLES) == set(PRESETS) and set(TITLES) == set(WHAT)
     frame = pd.DataFrame(rows("table6", seeds=(0,)))
     assert experiment_view.origin(Result("table6", frame, about(model="mine"))).startswith("base model mine · noisy")
+
+
+def test_committed_table_1_shows_one_dataset_at_a_time(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files in assets/experiments can be read, and a switch of the dataset changes the table."""
+    monkeypatch.setattr("pages.ui.experiment_view.COMMITTED", experiment_view.ROOT / "assets" / "experiments")
+    app = open_page("experiments")
+    (data,) = (group for group in app.get("button_group") if group.key == "experiment_data_table1")
+    first = app.table[0].value
+    assert data.value == "cifar10n-worse" and all("worse" in column for column in first.columns)
+    data.set_value("cifar10n-aggre").run()
+    second = app.table[0].value
+    assert all("aggre" in column for column in second.columns) and list(first.index) == list(second.index)
+    assert any("Label error posterior" in label and "FVM" in label for label in second.index)

@@ -86,13 +86,21 @@ def origin(result: Result) -> str:
 
 
 def draw_table(result: Result) -> None:
-    """Draw ours beside the paper's, what beats it, and what has to be said."""
-    table = pivot(result.key, result.frame).rename(columns=plain)
+    """Draw ours beside the paper's, what beats it, and what has to be said; of several datasets one at a time."""
+    frame = result.frame
+    names = sorted(set(frame["dataset"]))
+    if len(names) > 1:
+        first = next((name for name in names if "worse" in name), names[0])
+        name = st.segmented_control(
+            "Dataset", names, default=first, required=True, format_func=plain, key=f"experiment_data_{result.key}"
+        )
+        frame = frame[frame["dataset"] == name]
+    table = pivot(result.key, frame).rename(columns=plain)
     table["Method"] = table["Method"].map(plain)
     st.table(table.set_index("Method"), border="horizontal")
-    name, place = PLACES[result.key]
-    st.caption(f"Mean ± standard deviation over seeds, in percent. Paper: {name}, {place}.")
-    for sentence in verdicts(result.key, result.frame):
+    title, place = PLACES[result.key]
+    st.caption(f"Mean ± standard deviation over seeds, in percent. Paper: {title}, {place}.")
+    for sentence in verdicts(result.key, frame):
         st.markdown(f":orange[:material/balance:] {BEATEN} {plain(sentence, limit=400)}")
     for sentence in notes(result):
         st.caption(plain(sentence, limit=1200))
