@@ -6,8 +6,7 @@ import argparse
 
 from fvm_core.cli.arguments import add_custom, add_set, custom, parse_set
 from fvm_core.cli.foreground import run_and_print
-from fvm_core.influence.explain_settings import ExplainSettings
-from fvm_core.influence.explanations import SETS
+from fvm_core.influence.explain_settings import SETS, ExplainSettings
 from fvm_core.workspace import Workspace
 
 

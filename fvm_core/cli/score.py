@@ -8,7 +8,6 @@ from fvm_core.cli.arguments import add_custom, add_set, custom, parse_set
 from fvm_core.cli.foreground import run_and_print
 from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.settings import ScoreSettings
-from fvm_core.influence.store import default_run
 from fvm_core.workspace import Workspace
 
 
@@ -29,6 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def handle(args: argparse.Namespace, workspace: Workspace) -> int:
+    from fvm_core.influence.store import default_run
+
     settings = {"relabel": args.relabel, **parse_set(args.set)}
     ScoreSettings.from_json(settings)
     work = {

@@ -7,9 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fvm_core.data.dataset import UNKNOWN
-from fvm_core.influence.explain_settings import ExplainSettings
+from fvm_core.influence.explain_settings import SETS, ExplainSettings
 from fvm_core.influence.explained_image import ExplainedImage, data_of, feed_of
-from fvm_core.influence.explanations import SETS
 from fvm_core.influence.meter import Meter
 from fvm_core.influence.pairwise import (
     Vector,

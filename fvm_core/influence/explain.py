@@ -13,10 +13,9 @@ from torch.nn import functional as F
 from fvm_core.errors import DataError
 from fvm_core.influence.capture import evaluating
 from fvm_core.influence.evidence import cost, evidence, looked_at
-from fvm_core.influence.explain_settings import ExplainSettings
+from fvm_core.influence.explain_settings import SETS, ExplainSettings
 from fvm_core.influence.explained_image import ExplainedImage, find_image
 from fvm_core.influence.explanations import (
-    SETS,
     Question,
     explanation_path,
     read_explanation,

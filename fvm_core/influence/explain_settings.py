@@ -9,6 +9,7 @@ from typing import Any
 from fvm_core.errors import SettingsError
 from fvm_core.field_types import check_types
 
+SETS = ("validation", "training")
 SECOND = ("top", "all", "gauss-newton", "none")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.errors import DataError
-from fvm_core.influence.explanations import SETS
+from fvm_core.influence.explain_settings import SETS
 from fvm_core.influence.task import Task
 from fvm_core.tuning.feed import Feed
 

@@ -19,7 +19,6 @@ from fvm_core.influence.store import PROVENANCE, with_provenance
 from fvm_core.provenance import digest, version
 from fvm_core.workspace import Workspace
 
-SETS = ("validation", "training")
 # `row` is the sample's index in its opened dataset. `influence` is I of Eq. 20, null where `second` was not computed.
 SCHEMA = pa.schema(
     [
