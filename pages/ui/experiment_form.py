@@ -25,7 +25,7 @@ TITLES = {
     **FIGURES,
 }
 PRESET_TITLES = {
-    "cpu": "CPU: slim ResNet-18, subsets, about an hour",
+    "cpu": "CPU: slim ResNet-18 and subsets of the data",
     "paper": "Paper: ResNet-34, full settings, one GPU",
     "digits": "Digits: small network",
 }
