@@ -107,6 +107,8 @@ def test_the_file_holds_the_mean_over_members(ready: Workspace) -> None:
     np.testing.assert_array_equal(frame["suspicion"], frame["score"])
     (item,) = list_runs(ready)
     assert any("3 members, each 5 steps of SGD" in note for note in item.provenance["notes"])
+    speed = len(x) / item.provenance["seconds"]
+    assert item.provenance["samples_per_second"] == pytest.approx(speed), "the work is done before the rows"
     done, total, _ = context.messages[-1]
     assert done == total
     assert not list(context.folder.rglob("state.pt")), "the states of the members are gone"

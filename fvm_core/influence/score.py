@@ -54,7 +54,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         for method in item.methods:
             more = {
                 "seconds": prepared + seconds, "preparation_seconds": prepared, "notes": item.notes,
-                "samples_per_second": len(task.rows) / max(seconds, 1e-9),
+                "samples_per_second": len(task.rows) / max(seconds if each else prepared + seconds, 1e-9),
             }  # fmt: skip
             path = workspace.scores / task.run / f"{method}.parquet"
             schema = with_provenance(SCHEMA, task.provenance(method, **more))
