@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
 from fvm_core.influence.datainf import datainf, layer_damping
 from fvm_core.influence.fisher import Batches, fisher_diagonal
-from fvm_core.influence.passes.curvature import curvature_batches, curvature_note, curvature_rows, telling
-from fvm_core.influence.passes.protocol import Columns, Report
-from fvm_core.influence.passes.standard import signed_columns
+from fvm_core.influence.passes.curvature import curvature_batches, curvature_rows, telling
+from fvm_core.influence.passes.direction import DirectionPass
+from fvm_core.influence.passes.protocol import Report
 from fvm_core.influence.per_sample import SquaredGradients
-from fvm_core.influence.standard import standard_scores, validation_gradient
 from fvm_core.influence.task import Task
 
 DATAINF_UNITS = 2.5
@@ -22,7 +20,7 @@ DATAINF_UNITS = 2.5
 
 
 @dataclass
-class DataInfPass:
+class DataInfPass(DirectionPass):
     """g_val^T H^-1 g_z by DataInf over the training samples. Suggested label: the largest score of all labels."""
 
     name: str = "datainf"
@@ -32,20 +30,11 @@ class DataInfPass:
     def cost(self, task: Task) -> tuple[float, float]:
         return len(task.validation) + DATAINF_UNITS * len(curvature_rows(task)), 0.6
 
-    def prepare(self, task: Task, kept: dict[str, Any] | None, report: Report) -> dict[str, Any]:
-        if kept is None:
-            told = telling(report, "Gradient of the validation loss")
-            gradient = validation_gradient(task.model, task.validation_batches(), progress=told)
-            found, notes = solve_datainf(task, lambda: curvature_batches(task), [gradient], report)
-            direction = {name: value.cpu() for name, value in found[0].items()}
-            kept = {"direction": direction, "notes": [*curvature_note(task), *notes]}
-        device = next(task.model.parameters()).device
-        self.notes = list(kept["notes"])
-        self.direction = {name: value.to(device) for name, value in kept["direction"].items()}
-        return kept
-
-    def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:
-        return {"datainf": signed_columns("datainf", standard_scores(task.model, x, self.direction)[0], task, y)}
+    def solve(
+        self, task: Task, gradient: Mapping[str, Tensor], report: Report
+    ) -> tuple[Mapping[str, Tensor], list[str]]:
+        found, notes = solve_datainf(task, lambda: curvature_batches(task), [gradient], report)
+        return found[0], notes
 
 
 def solve_datainf(

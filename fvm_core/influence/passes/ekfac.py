@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +12,11 @@ from fvm_core.influence.eigen_rule import EigenGradients
 from fvm_core.influence.ekfac import Ekfac, apply, fit_ekfac, outside
 from fvm_core.influence.fisher import Batches
 from fvm_core.influence.gauss_newton import RandomSigns
-from fvm_core.influence.passes.curvature import curvature_batches, curvature_note, curvature_rows, telling
+from fvm_core.influence.passes.curvature import curvature_batches, curvature_rows, telling
+from fvm_core.influence.passes.direction import DirectionPass
 from fvm_core.influence.passes.influence import squared_columns, squared_cost
 from fvm_core.influence.passes.protocol import Columns, Report
-from fvm_core.influence.passes.standard import signed_columns
 from fvm_core.influence.per_sample import SquaredGradients
-from fvm_core.influence.standard import standard_scores, validation_gradient
 from fvm_core.influence.task import Task
 
 FIT_UNITS = 4.0
@@ -25,7 +24,7 @@ FIT_UNITS = 4.0
 
 
 @dataclass
-class EkfacPass:
+class EkfacPass(DirectionPass):
     """g_val^T H^-1 g_z by EK-FAC over the training samples. Suggested label: the largest score of all labels."""
 
     name: str = "ekfac"
@@ -35,23 +34,13 @@ class EkfacPass:
     def cost(self, task: Task) -> tuple[float, float]:
         return len(task.validation) + FIT_UNITS * len(curvature_rows(task)), 0.6
 
-    def prepare(self, task: Task, kept: dict[str, Any] | None, report: Report) -> dict[str, Any]:
-        if kept is None:
-            told = telling(report, "Gradient of the validation loss")
-            gradient = validation_gradient(task.model, task.validation_batches(), progress=told)
-            example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
-            engine = SquaredGradients(task.model, example)
-            found, notes = fitted(task, engine, lambda: curvature_batches(task), report)
-            solved = apply(found, found.damped(task.settings.ekfac_damping), gradient)
-            direction = {name: value.cpu() for name, value in solved.items()}
-            kept = {"direction": direction, "notes": [*curvature_note(task), *notes]}
-        device = next(task.model.parameters()).device
-        self.notes = list(kept["notes"])
-        self.direction = {name: value.to(device) for name, value in kept["direction"].items()}
-        return kept
-
-    def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:
-        return {"ekfac": signed_columns("ekfac", standard_scores(task.model, x, self.direction)[0], task, y)}
+    def solve(
+        self, task: Task, gradient: Mapping[str, Tensor], report: Report
+    ) -> tuple[Mapping[str, Tensor], list[str]]:
+        example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
+        engine = SquaredGradients(task.model, example)
+        found, notes = fitted(task, engine, lambda: curvature_batches(task), report)
+        return apply(found, found.damped(task.settings.ekfac_damping), gradient), notes
 
 
 @dataclass

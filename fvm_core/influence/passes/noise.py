@@ -13,6 +13,7 @@ from fvm_core.influence.capture import evaluating
 from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
 from fvm_core.influence.noise import estimate_transition, posterior
+from fvm_core.influence.passes.curvature import telling
 from fvm_core.influence.passes.protocol import Columns, Report
 from fvm_core.influence.per_sample import SquaredGradients, total
 from fvm_core.influence.task import Task
@@ -44,13 +45,7 @@ class NoisePass:
         if kept is None:
             kept = self._estimate(task, report)
             if "error_influence" in self.methods:
-                seen = 0
-
-                def told(done: int) -> None:
-                    nonlocal seen
-                    report(done - seen, "Fisher of the validation set")
-                    seen = done
-
+                told = telling(report, "Fisher of the validation set")
                 fisher = fisher_diagonal(task.model, task.validation_batches(), engine=self.engine, progress=told)
                 kept["fisher"] = {name: value.cpu() for name, value in fisher.items()}
         self.matrix = kept["matrix"].to(example.device)
