@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,17 @@ def saved(content: object) -> bytes:
     return out.getvalue()
 
 
+def until_imported(server: Server, jobs: int) -> None:
+    """Wait until one import more than `jobs` is over: an earlier one's words may still stand on the page."""
+    end = time.monotonic() + 3 * MINUTES / 1000
+    while len(found := list_jobs(server.workspace)) <= jobs or found[0].state not in ("done", "failed"):
+        assert time.monotonic() < end, [job.state for job in found]
+        time.sleep(0.2)
+
+
 def upload(server: Server, page: Page, file: str, data: bytes) -> None:
-    """Choose a file in the upload field of the checkpoint part and press Import."""
+    """Choose a file in the upload field of the checkpoint part, press Import and wait for the job's end."""
+    before = len(list_jobs(server.workspace))
     server.goto(page, "load")
     page.get_by_role("radio", name="2 Checkpoint").click()
     settle(page)
@@ -51,6 +61,7 @@ def upload(server: Server, page: Page, file: str, data: bytes) -> None:
     button = page.get_by_role("button", name="Import checkpoint")
     expect(button).to_be_enabled()
     button.click()
+    until_imported(server, before)
 
 
 def both_looks(page: Page, name: str) -> None:
