@@ -43,14 +43,27 @@ def until_imported(server: Server, jobs: int) -> None:
         time.sleep(0.2)
 
 
+def choose(page: Page, name: str) -> None:
+    """Choose a segment; click again, as a person would, where the page was being drawn anew under the first click."""
+    segment = page.get_by_role("radio", name=name)
+    for last in (False, False, True):
+        segment.click()
+        settle(page)
+        try:
+            expect(segment).to_be_checked(timeout=MINUTES if last else 10_000)
+            break
+        except AssertionError:
+            if last:
+                raise
+    settle(page)
+
+
 def upload(server: Server, page: Page, file: str, data: bytes) -> None:
     """Choose a file in the upload field of the checkpoint part, press Import and wait for the job's end."""
     before = len(list_jobs(server.workspace))
     server.goto(page, "load")
-    page.get_by_role("radio", name="2 Checkpoint").click()
-    settle(page)
-    page.get_by_role("radio", name="Upload").click()
-    settle(page)
+    choose(page, "2 Checkpoint")
+    choose(page, "Upload")
     page.locator('[data-testid="stFileUploader"] input[type="file"]').set_input_files(
         {"name": file, "mimeType": "application/octet-stream", "buffer": data}
     )
