@@ -17,6 +17,7 @@ from fvm_core.tuning.loop import Loop, run_loop
 from fvm_core.tuning.schedule import cosine
 from fvm_core.tuning.settings import TuneSettings
 from fvm_core.tuning.setup import check_batches, make_optimizer
+from fvm_core.tuning.sgd import Sgd
 
 
 def tune_member(
@@ -42,16 +43,12 @@ def tune_member(
     batches = Batches(len(feed), settings.batch_size, settings.seed)
     model.train()
     check_batches(batches, model, "validation set")
-    optimizer = make_optimizer(model, settings)
+    optimizer, solver = make_optimizer(model, settings), Sgd()
 
     def step(k: int) -> float:
         torch.manual_seed(derived_seed(settings.seed, k))
         x, y = feed.batch(batches.at(k))
-        optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+        return solver.step(model, optimizer, lambda: F.cross_entropy(model(x), y), k=k).item()
 
     def after(done: int, loss: float | None) -> None:
         with suppress(JobStopped):  # the loop asks again before its next step, and keeps its state then

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fvm_core.influence.gex import label_losses, squared_shift
 from fvm_core.influence.passes.protocol import Columns, Report
+from fvm_core.influence.passes.standard import signed_columns
 from fvm_core.influence.task import Task
 from fvm_core.jobs.nested import NestedContext
 from fvm_core.jobs.state import read_state, write_state
@@ -71,8 +72,7 @@ class GexPass:
 
     def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:
         scores = self.scores[np.searchsorted(self.rows, task.rows)]
-        given = scores.gather(1, y.cpu().unsqueeze(1)).squeeze(1)
-        return {"gex": Columns(given, scores.argmin(1), scores, torch.ones_like(scores, dtype=torch.bool))}
+        return {"gex": signed_columns("gex", scores, task, y.cpu())}
 
 
 def _note(task: Task) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from fvm_core.errors import CheckpointError
 from fvm_core.files import atomic_write
+from fvm_core.influence.passes.curvature import telling
 from fvm_core.influence.passes.protocol import Columns, Report
+from fvm_core.influence.passes.standard import signed_columns
 from fvm_core.influence.standard import validation_gradient
 from fvm_core.influence.task import Task
 from fvm_core.influence.tracin import Term, evenly, tracin_scores
@@ -44,9 +45,7 @@ class TracInPass:
         return {"epochs": [int(item["epoch"]) for item in chosen]}
 
     def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:
-        scores = tracin_scores(self.terms, x)[:, : task.classes]
-        given = scores.gather(1, y.unsqueeze(1)).squeeze(1)
-        return {"tracin": Columns(given, scores.argmax(1), scores, torch.ones_like(scores, dtype=torch.bool))}
+        return {"tracin": signed_columns("tracin", tracin_scores(self.terms, x), task, y)}
 
 
 def chosen_checkpoints(task: Task) -> list[Mapping[str, Any]]:
@@ -87,14 +86,7 @@ def _term(task: Task, item: Mapping[str, Any], report: Report) -> Term:
 
 
 def _direction(task: Task, model: nn.Module, lr: float, message: str, report: Report) -> dict[str, Tensor]:
-    seen = 0
-
-    def told(done: int) -> None:
-        nonlocal seen
-        report(done - seen, message)
-        seen = done
-
-    found = validation_gradient(model, task.validation_batches(), progress=told)
+    found = validation_gradient(model, task.validation_batches(), progress=telling(report, message))
     return {name: (lr * value).cpu().contiguous() for name, value in found.items()}
 
 
