@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -24,6 +24,17 @@ KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     ),
     NoneType: ("none", lambda value: value is None),
 }
+
+
+def check_known(cls: type, value: Iterable[str]) -> None:
+    """Check that every key is a field of the settings class `cls`.
+
+    Raises:
+        SettingsError: naming the unknown keys and all known ones.
+    """
+    known = {item.name for item in fields(cls)}
+    if unknown := set(value) - known:
+        raise SettingsError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}.")
 
 
 def check_types(settings: Any) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fvm_core.errors import SettingsError
-from fvm_core.field_types import check_types
+from fvm_core.field_types import check_known, check_types
 
 SETS = ("validation", "training")
 SECOND = ("top", "all", "gauss-newton", "none")
@@ -52,7 +52,5 @@ class ExplainSettings:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ExplainSettings:
         """Build from a mapping. Raises SettingsError for an unknown key or a value out of range."""
-        known = {item.name for item in fields(cls)}
-        if unknown := set(value) - known:
-            raise SettingsError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}.")
+        check_known(cls, value)
         return cls(**value)

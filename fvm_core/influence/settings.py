@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fvm_core.errors import SettingsError
-from fvm_core.field_types import check_types
+from fvm_core.field_types import check_known, check_types
 
 RELABEL_MODES = ("all", "shortlist", "none")
 
@@ -86,8 +86,5 @@ class ScoreSettings:
         >>> ScoreSettings.from_json({"relabel": "all"}).relabel
         'all'
         """
-        known = {item.name for item in fields(cls)}
-        unknown = set(value) - known
-        if unknown:
-            raise SettingsError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}.")
+        check_known(cls, value)
         return cls(**value)

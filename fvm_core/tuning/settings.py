@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fvm_core.errors import SettingsError
-from fvm_core.field_types import check_types
+from fvm_core.field_types import check_known, check_types
 from fvm_core.tuning.solvers import SOLVER_INFO
 
 SOLVERS = tuple(SOLVER_INFO)
@@ -46,10 +46,7 @@ class _Shared:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Any:
-        known = {item.name: item for item in fields(cls)}
-        unknown = set(value) - set(known)
-        if unknown:
-            raise SettingsError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}.")
+        check_known(cls, value)
         items: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
         return cls(**items)
 
