@@ -160,9 +160,9 @@ PRESETS: dict[str, Preset] = {
         name="cpu",
         build=BUILDS["cpu"],
         train=TrainSettings(
-            epochs=6, schedule="onecycle", drop_epochs=(), lr=0.2, checkpoint_epochs=(1, 2, 3, 4, 5, 6), save_every=100
+            epochs=8, schedule="onecycle", drop_epochs=(), lr=0.2, checkpoint_epochs=tuple(range(1, 9)), save_every=100
         ),
-        tune=TuneSettings(steps=100, snapshots=4, **_QUIET),
+        tune=TuneSettings(steps=200, snapshots=4, **_QUIET),
         score={
             "limit": 1500,
             "lissa_depth": 50,
@@ -177,9 +177,9 @@ PRESETS: dict[str, Preset] = {
             "influence_lissa": {"batch_size": 32, "lissa_depth": 30},
             "snapshots": {"batch_size": 32, "lissa_depth": 30},
         },
-        subset=10_000,
+        subset=25_000,
         validation=3_000,
-        starred=(2, 4, 6),
+        starred=(2, 5, 8),
         seeds_elsewhere=1,
         figure1_samples=8,
         figure1_probe=400,
