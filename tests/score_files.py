@@ -53,6 +53,7 @@ def write_score_file(
     exact: NDArray[np.bool_] | None = None,
     role: str = "fvm",
     row_group_size: int = 64,
+    validation: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write one score file as the Score job does and return its provenance. `label_scores` is (n, c) or None."""
     n = len(dataset)
@@ -69,7 +70,7 @@ def write_score_file(
     provenance = {
         "model": {"name": f"{name}-{role}", "role": role, "sha256": "0" * 64, "spec": {}},
         "dataset": {"name": name, "spec": dataset.spec.to_json(), "fingerprint": dataset.fingerprint},
-        "validation": {"name": "clean", "spec": {}, "fingerprint": "1" * 64},
+        "validation": validation or {"name": "clean", "spec": {}, "fingerprint": "1" * 64},
         "method": method, "settings": {}, "seed": 0, "version": "0", "created": "2026-01-01T00:00:00+00:00",
         "seconds": 1.0, "samples_per_second": float(n), "machine": "test", "class_names": list(dataset.class_names),
         "notes": [],

@@ -42,14 +42,22 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return calls
 
 
-def scored(workspace: Workspace) -> tuple[LabeledImages, dict[str, Any]]:
-    """Return the digits and what their score file says of itself; a review of them is open."""
+def scored(
+    workspace: Workspace, clean: LabeledImages | None = None, *, fingerprint: str = ""
+) -> tuple[LabeledImages, dict[str, Any]]:
+    """Return the digits and what their score file says of itself; a review of them is open. `clean`: the clean set that
+    the file names, by its own fingerprint or another one."""
     add_dataset(workspace, "digits", DatasetSpec("digits", label="noisy"))
     digits = open_named(workspace, "digits")
     assert digits.clean_labels is not None
     scores = np.random.default_rng(0).lognormal(0, 1, (len(digits), 10))
     scores[np.arange(len(digits)), (digits.labels + 1) % 10] = 1e-3
-    provenance = write_score_file(workspace.scores / "digits-fvm" / "influence.parquet", digits, scores)
+    known = clean and {
+        "name": "clean", "spec": clean.spec.to_json(), "fingerprint": fingerprint or clean.fingerprint
+    }  # fmt: skip
+    provenance = write_score_file(
+        workspace.scores / "digits-fvm" / "influence.parquet", digits, scores, validation=known
+    )
     log = DecisionLog(workspace.review_url)
     open_session(log, name="first", reviewer="Ada", dataset="digits", fingerprint=digits.fingerprint)
     return digits, provenance
@@ -125,6 +133,37 @@ def test_the_button_starts_a_job_about_the_chosen_label(workspace: Workspace, st
         "key": asked.key(ExplainSettings()),
     }  # fmt: skip
     assert started[1]["key"] == question(digits, provenance, suggested).key(ExplainSettings())
+
+
+def ask_about_clean(number: int) -> AppTest:
+    page = open_page("review")
+    next(item for item in page.get("button_group") if item.key == "explain_of").set_value("validation").run()
+    page.number_input(key="explain_clean").set_value(number).run()
+    assert not page.exception, page.exception[0].message
+    return page
+
+
+def test_a_clean_image_is_asked_about_under_its_own_label(workspace: Workspace, started: list[dict[str, Any]]) -> None:
+    """Eq. 20 as the paper has it: z_val is a clean image, and training images speak for or against it."""
+    add_dataset(workspace, "clean", CLEAN)
+    clean_set = open_named(workspace, "clean")
+    digits, provenance = scored(workspace, clean_set)
+    page = ask_about_clean(8)
+    button(page, "Explain this image").click().run()
+    asked = Question.about(provenance, of="validation", id=str(clean_set.ids[7]), label=int(clean_set.labels[7]))
+    assert [(item["of"], item["id"], item["label"], item["key"]) for item in started] == [
+        ("validation", asked.id, asked.label, asked.key(ExplainSettings()))
+    ]
+    assert page.number_input(key="explain_clean").max == len(clean_set)
+    assert started[0]["expected"]["validation"] == clean_set.fingerprint and digits.fingerprint != clean_set.fingerprint
+
+
+def test_a_clean_set_that_changed_is_an_error_in_the_panel(workspace: Workspace) -> None:
+    add_dataset(workspace, "clean", CLEAN)
+    scored(workspace, open_named(workspace, "clean"), fingerprint="2" * 64)
+    page = open_page("review")
+    next(item for item in page.get("button_group") if item.key == "explain_of").set_value("validation").run()
+    assert "its labels or images have changed" in visible(page.error[0].value) and not page.exception
 
 
 def test_a_running_job_is_shown_instead_of_the_button(workspace: Workspace) -> None:

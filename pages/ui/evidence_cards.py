@@ -133,7 +133,8 @@ def _explain(explanation: Explanation, dataset: LabeledImages) -> str:
     return (
         "For: training on this image lowers the loss of the image in question under this label; against: it raises it "
         "(Eq. 20). Bars: share of the strongest of its set, for or against. Looked at "
-        f"{clean:,} clean and {training:,} of {len(dataset):,} training images in {duration(known.get('seconds'))}; "
+        f"{f'{clean:,} clean and ' if clean else ''}{training:,} of {len(dataset):,} training images in "
+        f"{duration(known.get('seconds'))}; "
         f"loss under this label {known['image']['loss']:.2f}. "
         + " ".join(plain(note) for note in known.get("notes", ()))
     )

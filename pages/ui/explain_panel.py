@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from fvm_core.data.dataset import LabeledImages
-from fvm_core.errors import FVMError
+from fvm_core.data.dataset import DatasetSpec, LabeledImages
+from fvm_core.data.validation import with_names_of
+from fvm_core.errors import DataError, FVMError
 from fvm_core.influence.explain_settings import ExplainSettings
 from fvm_core.influence.explanations import Question, explanation_path, read_explanation
 from fvm_core.jobs.find import find_jobs
@@ -16,37 +17,74 @@ from fvm_core.jobs.launch import start_job
 from fvm_core.workspace import Workspace
 from pages.ui import evidence_cards, job_view
 from pages.ui.errors import shown
+from pages.ui.open_data import open_scored
 from pages.ui.score_sets import ScoreFile
 from pages.ui.text import plain
 from pages.ui.thumbnails import thumbnail
 
 SETTINGS = ExplainSettings()
+SOURCES = {"training": "The image picked above", "validation": "An image of the clean set"}
 
 
 def draw(
     workspace: Workspace, file: ScoreFile, dataset: LabeledImages, samples: pd.Index, frame: pd.DataFrame,
     picked: str | None,
 ) -> None:  # fmt: skip
-    """Draw the panel for the image `picked` (an id), or how to pick one.
+    """Draw the panel for the image `picked` (an id) or for one of the clean set, or how to pick one.
 
     `frame` is the score table (columns id, suggested) whose model and validation set are asked; `samples` the ids of
     the dataset.
     """
     st.subheader("What speaks for and against this label", anchor="explain")
     with st.container(border=True, key="review_explain"), shown(stop=False):
-        if picked is None or picked not in samples:
+        of = st.segmented_control(
+            "Ask about", list(SOURCES), default="training", required=True, key="explain_of",
+            format_func=SOURCES.__getitem__, label_visibility="collapsed",
+        )  # fmt: skip
+        if of == "validation":
+            source = _clean_set(file, dataset)
+            row = _clean_row(source)
+            suggested = -1
+        elif picked is None or picked not in samples:
             st.caption(
                 "Press **E** on an image of the gallery, or its Explain button. The clean and the training images that "
                 "speak most for and against its label are then looked for."
             )
             return
-        row = int(samples.get_loc(picked))  # type: ignore[arg-type]
+        else:
+            source, row = dataset, int(samples.get_loc(picked))  # type: ignore[arg-type]
+            suggested = _suggested(frame, picked)
+        identity = str(source.ids[row])
         with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-            st.html(evidence_cards.picture(thumbnail(dataset, row)[0], picked), width="content")
+            st.html(evidence_cards.picture(thumbnail(source, row)[0], identity), width="content")
             with st.container():
-                st.caption(plain(picked))
-                label = _label(dataset, row, _suggested(frame, picked))
-        _explanation(workspace, file, dataset, row, label)
+                st.caption(plain(identity))
+                label = _label(source, row, suggested)
+        question = Question.about(file.provenance, of=str(of), id=identity, label=label)
+        _explanation(workspace, file, dataset, question)
+
+
+def _clean_set(file: ScoreFile, dataset: LabeledImages) -> LabeledImages:
+    """Return the clean set behind the scores, its classes numbered as those of the training set.
+
+    Raises:
+        DataError: it cannot be opened, or it changed since.
+    """
+    known = file.provenance.get("validation", {})
+    if "spec" not in known:
+        raise DataError("these scores do not say which clean set they come from. Score again.")
+    source = open_scored(
+        DatasetSpec.from_json(known["spec"]), name=str(known.get("name", "")), fingerprint=known["fingerprint"]
+    )
+    return with_names_of(source, dataset.class_names, num_classes=dataset.num_classes)
+
+
+def _clean_row(source: LabeledImages) -> int:
+    number = st.number_input(
+        f"Image of the clean set, 1 to {len(source):,}", 1, len(source), key="explain_clean", width=260,
+        help="The training images that speak for and against this clean image's label are looked for.",
+    )  # fmt: skip
+    return int(number) - 1
 
 
 def _suggested(frame: pd.DataFrame, picked: str) -> int:
@@ -59,15 +97,14 @@ def _label(dataset: LabeledImages, row: int, suggested: int) -> int:
     given = int(dataset.labels[row])
     words = {given: "given"} | ({suggested: "suggested"} if suggested not in (-1, given) else {})
     chosen = st.segmented_control(
-        "Label in question", list(words), default=given, required=True, key=f"explain_label_{row}_{suggested}",
+        "Label in question", list(words), default=given, required=True, key=f"explain_label_{row}_{suggested}_{given}",
         format_func=lambda label: f"{plain(dataset.class_names[label])} ({words[label]})",
     )  # fmt: skip
     return given if chosen is None else int(chosen)
 
 
-def _explanation(workspace: Workspace, file: ScoreFile, dataset: LabeledImages, row: int, label: int) -> None:
+def _explanation(workspace: Workspace, file: ScoreFile, dataset: LabeledImages, question: Question) -> None:
     """Draw the explanation that is there, the job that makes it, or the button that starts one."""
-    question = Question.about(file.provenance, of="training", id=str(dataset.ids[row]), label=label)
     key = question.key(SETTINGS)
     path = explanation_path(workspace, key)
     if path.exists():
