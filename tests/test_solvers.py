@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from solver_cases import Point, quadratic
 
 from fvm_core.files import read_json
 from fvm_core.models.store import ModelRecord
+from fvm_core.tuning.make_solver import make_solver
 from fvm_core.tuning.settings import SOLVERS, TuneSettings, effective
 from fvm_core.tuning.solvers import SETTING_HELP, SOLVER_INFO, default_radius, name_with_solver, role_of
 
@@ -36,6 +39,15 @@ def test_every_sharpness_aware_solver_makes_an_fvm() -> None:
     assert {name: role_of(name) for name in SOLVERS} == {
         "sgd": "vm", "sam": "fvm", "asam": "fvm", "fsam": "fvm", "lpf": "fvm",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_step_takes_as_many_passes_of_its_batch_as_the_table_says(solver: str) -> None:
+    point = Point(weight=[3.0, 1.0])
+    loss = quadratic(point, torch.eye(2, dtype=torch.float64), size=8)
+    settings = TuneSettings(solver=solver, steps=4, lpf_draws=2 if solver == "lpf" else 1)
+    make_solver(settings).step(point, torch.optim.SGD(point.parameters(), lr=0.1), loss, k=0)
+    assert sum(rows.stop - rows.start for rows in loss.rows) == 8 * SOLVER_INFO[solver].passes
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 from fvm_core.experiments.presets import Preset
 from fvm_core.influence.settings import ScoreSettings
 from fvm_core.tuning.settings import TrainSettings, TuneSettings
+from fvm_core.tuning.solvers import SOLVER_INFO
 
 FORWARD = 0.34
 DERIVATIVE = 1.65
@@ -32,8 +33,8 @@ def train_seconds(preset: Preset, settings: TrainSettings, *, n: int, v: int) ->
 
 
 def tune_seconds(preset: Preset, settings: TuneSettings, *, v: int) -> float:
-    """Return the expected seconds of a tuning on `v` rows; sharpness-aware solvers take two passes a step."""
-    passes = 1 if settings.solver == "sgd" else 2
+    """Return the expected seconds of a tuning on `v` rows."""
+    passes = SOLVER_INFO[settings.solver].passes
     return START + (passes * settings.steps * min(settings.batch_size, v) + FORWARD * v) / preset.rate
 
 

@@ -5,17 +5,16 @@ EPYC (Zen 3, fp32) at 800 samples/s forward and backward and 450 samples/s of pe
 and one on `aggre` and `random1` are five pairs; tables 6, 11 and 12 are about `worse` alone: three pairs. What an
 earlier table has made counts there.
 
-    table 1    384 s x 5 = 32 min  training 84 (6 epochs x 10,000), tuning by SGD 18 and by SAM 34 (100 steps x 128, SAM
-                                   twice), LiSSA 3 x 21 and DataInf 3 x 11 (checkpoints), TracIn 22, GEX 28 (4 members),
-                                   our score 2 x 27 (Fisher 3,000, all labels of 1,500 rows), ours beyond 44, plain 5
-    table 2      0               the suggestions of the same scores
-    table 6     36 s x 3 =  2 min  9 + 15 + 12
-    table 10    42 s x 5 =  4 min  EK-FAC 3 x 14
-    table 11   243 s x 3 = 12 min  on 1,500, 600 and 300 rows: SGD 18, SAM 33, LiSSA 18, our score 2 x 6
-    table 12    91 s x 3 =  5 min  ASAM and F-SAM: 34 + 11 each
-    table 13   187 s x 5 = 16 min  VM and FVM: LiSSA 28, DataInf 29, EK-FAC 37
-    figures    362 s     =  6 min  89 + 179 + 94
-    all                    76 min
+    table 1    52 min  8 epochs x 25,000, tuning by SGD and by SAM (200 steps x 128, SAM twice), LiSSA, DataInf, TracIn
+                       (checkpoints), GEX (4 members), our score (Fisher 3,000, all labels of 1,500 rows), beyond, plain
+    table 2     0      the suggestions of the same scores
+    table 6     2 min
+    table 10    4 min
+    table 11   19 min  on 1,500, 600 and 300 clean images
+    table 12    8 min
+    table 13   16 min
+    figures     8 min
+    all       108 min  `reproduce all --plan` tells it for any dataset and setting
 
 `paper` has never been run here: its rates are a guess.
 """

@@ -11,7 +11,8 @@ class SolverInfo:
 
     `reach` is the setting that says how far around the weights it looks ("" for none). `radius` is the usual `rho` for
     ten classes and `radius_100` for a hundred (CIFAR-10 and CIFAR-100 in its paper). Where rho is no part of a solver
-    they are SAM's: there `rho` is only the radius of the measured sharpness.
+    they are SAM's: there `rho` is only the radius of the measured sharpness. `passes`: how often each sample of a batch
+    goes forward and backward in a step.
     """
 
     title: str
@@ -20,10 +21,11 @@ class SolverInfo:
     reach: str = "rho"
     radius: float = 0.05
     radius_100: float = 0.1
+    passes: int = 2
 
 
 SOLVER_INFO: dict[str, SolverInfo] = {
-    "sgd": SolverInfo("SGD", "Plain SGD: it ends in whatever minimum is near.", reach=""),
+    "sgd": SolverInfo("SGD", "Plain SGD: it ends in whatever minimum is near.", reach="", passes=1),
     "sam": SolverInfo(
         "SAM", "Each step uses the gradient at the worst point within the radius rho (Foret et al., 2021)."
     ),
@@ -38,6 +40,7 @@ SOLVER_INFO: dict[str, SolverInfo] = {
     "lpf": SolverInfo(
         "LPF", "Each step averages the gradient over random noise on the weights, at the cost of SGD "
         "(LPF-SGD, Bisla et al., 2022).", own=("lpf_gamma", "lpf_draws", "lpf_growth"), reach="lpf_gamma",
+        passes=1,
     ),
 }  # fmt: skip
 
