@@ -18,6 +18,7 @@ KINDS: dict[str, str] = {
     "score": "fvm_core.influence.score:run",
     "snapshots": "fvm_core.influence.snapshots:run",
     "explain": "fvm_core.influence.explain:run",
+    "self_test": "fvm_core.review.planted_job:run",
     "import_model": "fvm_core.models.importing:run",
     "overlap": "fvm_core.data.overlap_job:run",
     "check_images": "fvm_core.data.check_job:run",

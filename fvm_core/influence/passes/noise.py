@@ -12,7 +12,7 @@ from torch import Tensor
 from fvm_core.influence.capture import evaluating
 from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
-from fvm_core.influence.noise import estimate_transition, posterior
+from fvm_core.influence.noise import Transition, estimate_transition, posterior
 from fvm_core.influence.passes.curvature import telling
 from fvm_core.influence.passes.protocol import Columns, Report
 from fvm_core.influence.per_sample import SquaredGradients, total
@@ -43,7 +43,8 @@ class NoisePass:
         example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
         self.engine = SquaredGradients(task.model, example)
         if kept is None:
-            kept = self._estimate(task, report)
+            made = implied_transition(task, report)
+            kept = {"matrix": made.matrix.cpu(), "noise": made.noise, "note": _note(task, made)}
             if "error_influence" in self.methods:
                 told = telling(report, "Fisher of the validation set")
                 fisher = fisher_diagonal(task.model, task.validation_batches(), engine=self.engine, progress=told)
@@ -56,28 +57,8 @@ class NoisePass:
         self.notes = [*self.notes, kept["note"]]
         return kept
 
-    def _estimate(self, task: Task, report: Report) -> dict[str, Any]:
-        size = min(SAMPLES, len(task.train))
-        rows = np.sort(np.random.default_rng(task.settings.seed).choice(len(task.train), size, replace=False))
-        found, labels, batch = [], [], 4 * task.settings.batch_size
-        for start in range(0, size, batch):
-            x, y = task.train.batch(rows[start : start + batch])
-            found.append(self._probabilities(task, x))
-            labels.append(y)
-            report(0.3 * len(x), "Predictions for the transition matrix")
-        made = estimate_transition(torch.cat(found), torch.cat(labels))
-        note = (
-            f"Transition matrix: from {size} training samples in {made.steps} steps; it implies {made.noise:.1%} wrong "
-            "labels."
-        )
-        return {"matrix": made.matrix.cpu(), "noise": made.noise, "note": note}
-
-    def _probabilities(self, task: Task, x: Tensor) -> Tensor:
-        with evaluating(task.model), torch.no_grad():
-            return task.model(x)[:, : task.classes].double().softmax(1)
-
     def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:
-        q = posterior(self._probabilities(task, x), y, self.matrix)
+        q = posterior(_probabilities(task, x), y, self.matrix)
         surprise = -q.clamp_min(1e-300).log()
         suggested = q.argmax(1)
         out = {}
@@ -96,3 +77,31 @@ class NoisePass:
             parts, _ = self.engine.contributions(x, error, self.weights)
             out["error_influence"] = Columns(total(parts[0]), suggested)
         return out
+
+
+def implied_transition(task: Task, report: Report) -> Transition:
+    """Return which class is given which label, as the model's predictions on up to SAMPLES training samples imply it.
+
+    Reports 0.3 units a sample.
+    """
+    size = min(SAMPLES, len(task.train))
+    rows = np.sort(np.random.default_rng(task.settings.seed).choice(len(task.train), size, replace=False))
+    found, labels, batch = [], [], 4 * task.settings.batch_size
+    for start in range(0, size, batch):
+        x, y = task.train.batch(rows[start : start + batch])
+        found.append(_probabilities(task, x))
+        labels.append(y)
+        report(0.3 * len(x), "Predictions for the transition matrix")
+    return estimate_transition(torch.cat(found), torch.cat(labels))
+
+
+def _note(task: Task, made: Transition) -> str:
+    return (
+        f"Transition matrix: from {min(SAMPLES, len(task.train))} training samples in {made.steps} steps; it implies "
+        f"{made.noise:.1%} wrong labels."
+    )
+
+
+def _probabilities(task: Task, x: Tensor) -> Tensor:
+    with evaluating(task.model), torch.no_grad():
+        return task.model(x)[:, : task.classes].double().softmax(1)
