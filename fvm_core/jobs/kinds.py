@@ -19,6 +19,7 @@ KINDS: dict[str, str] = {
     "snapshots": "fvm_core.influence.snapshots:run",
     "explain": "fvm_core.influence.explain:run",
     "self_test": "fvm_core.review.planted_job:run",
+    "map": "fvm_core.embedding.job:run",
     "import_model": "fvm_core.models.importing:run",
     "overlap": "fvm_core.data.overlap_job:run",
     "check_images": "fvm_core.data.check_job:run",
