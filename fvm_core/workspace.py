@@ -53,7 +53,9 @@ class Workspace:
 
     @property
     def review_url(self) -> str:
-        return f"sqlite:///{self.root / 'review.sqlite'}"
+        """The review database: `FVM_STUDIO_REVIEW_URL` (a team's PostgreSQL; it may hold a password, so show it
+        nowhere), by default `review.sqlite` in this folder."""
+        return os.environ.get("FVM_STUDIO_REVIEW_URL", "").strip() or f"sqlite:///{self.root / 'review.sqlite'}"
 
 
 def current_workspace() -> Workspace:

@@ -14,6 +14,9 @@ if ! browser; then  # Debian has a real package; Ubuntu's is a stub, there playw
   { $sudo apt-get update -qq && $sudo apt-get install -y -qq chromium && browser; } ||
     .venv/bin/playwright install --with-deps chromium
 fi
+if ! { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1; then  # tests start a server of their own
+  $sudo apt-get update -qq && $sudo apt-get install -y -qq --no-install-recommends postgresql
+fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy

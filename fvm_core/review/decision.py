@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fvm_core.errors import ReviewError
 
 ACTIONS = ("accept", "keep", "pick", "skip", "undo")
+ROLES = ("review", "adjudicate")
 STATES = {"accept": "accepted", "keep": "kept", "pick": "picked", "skip": "skipped"}
 
 
@@ -16,7 +17,8 @@ class Entry:
 
     `label` is the label that the decision gives: the suggested one (accept), the given one (keep, skip), the chosen
     one (pick), None (undo). `given`, `suggested`, `score`, `run`, `method` are what the reviewer saw;
-    `score_provenance` is the SHA-256 of the score file's provenance.
+    `score_provenance` is the SHA-256 of the score file's provenance. `role` is "adjudicate" where the decision settles
+    what reviewers disagreed on (or its undo takes such a one back), else "review".
     """
 
     client: str
@@ -30,10 +32,13 @@ class Entry:
     method: str = ""
     score: float | None = None
     score_provenance: str = ""
+    role: str = "review"
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
             raise ReviewError(f"`action` must be one of {ACTIONS}, got {self.action!r}. Reload the page.")
+        if self.role not in ROLES:
+            raise ReviewError(f"`role` must be one of {ROLES}, got {self.role!r}.")
         if self.seq < 1 or not self.client:
             raise ReviewError(f"`seq` must be >= 1 and `client` not empty, got {self.seq!r} of {self.client!r}.")
         if (self.label is None) != (self.action == "undo"):
@@ -49,3 +54,14 @@ class Decision(Entry):
     undoes: int | None
     reviewer: str
     decided_at: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """An entry on its way into the log, with who and when. `takes_back` is the (client, seq) that an undo names; None:
+    the latest decision of that reviewer on that sample that still holds."""
+
+    entry: Entry
+    reviewer: str
+    decided_at: str
+    takes_back: tuple[str, int] | None = None

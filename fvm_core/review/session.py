@@ -1,4 +1,4 @@
-"""Reviews by name: one person (or several in turn) working through one dataset, to be taken up again later."""
+"""Reviews by name: one person, or several at once, working through one dataset, to be taken up again later."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import uuid
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.sqlite import insert
 
 from fvm_core.errors import ReviewError
 from fvm_core.provenance import now
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.tables import DECISIONS, SESSIONS, transaction
+from fvm_core.review.tables import DECISIONS, SESSIONS
+from fvm_core.review.upsert import insert_new
 
 
 @dataclass(frozen=True)
 class ReviewSession:
-    """`fingerprint` ties the review to the exact ids and labels of a dataset; `created` is UTC, ISO 8601."""
+    """`fingerprint` ties the review to the exact ids and labels of a dataset; `created` is UTC, ISO 8601; `reviewer`
+    began it (each decision carries its own)."""
 
     id: str
     name: str
@@ -26,10 +27,17 @@ class ReviewSession:
     created: str
 
 
-def _required(name: str, value: str) -> str:
+def person(value: str, *, name: str = "reviewer") -> str:
+    """Return a name as it is kept: one space between words.
+
+    Raises:
+        ReviewError: empty, longer than 80 characters, or with characters that nobody can see.
+    """
     value = " ".join(value.split())
     if not value or len(value) > 80:
         raise ReviewError(f"`{name}` must have 1 to 80 characters, got {len(value)}. Type another.")
+    if not value.isprintable():
+        raise ReviewError(f"`{name}` must have visible characters only, got {value!r}. Type another.")
     return value
 
 
@@ -39,11 +47,8 @@ def open_session(log: DecisionLog, *, name: str, reviewer: str, dataset: str, fi
     Raises:
         ReviewError: `name` or `reviewer` is empty or longer than 80 characters.
     """
-    made = ReviewSession(
-        uuid.uuid4().hex, _required("name", name), _required("reviewer", reviewer), dataset, fingerprint, now()
-    )
-    with transaction(log.engine, writes=True) as connection:
-        connection.execute(insert(SESSIONS).values(asdict(made)).on_conflict_do_nothing())
+    made = ReviewSession(uuid.uuid4().hex, person(name, name="name"), person(reviewer), dataset, fingerprint, now())
+    log.run(lambda connection: connection.execute(insert_new(connection, SESSIONS), [asdict(made)]), writes=True)
     return next(session for session in list_sessions(log, fingerprint=fingerprint) if session.name == made.name)
 
 
@@ -58,5 +63,5 @@ def list_sessions(log: DecisionLog, *, fingerprint: str | None = None) -> list[R
     )
     if fingerprint is not None:
         query = query.where(SESSIONS.c.fingerprint == fingerprint)
-    with transaction(log.engine, writes=False) as connection:
-        return [ReviewSession(**row) for row in connection.execute(query).mappings()]
+    rows = log.run(lambda connection: connection.execute(query).mappings().all(), writes=False)
+    return [ReviewSession(**row) for row in rows]
