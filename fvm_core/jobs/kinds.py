@@ -18,19 +18,22 @@ KINDS: dict[str, str] = {
     "score": "fvm_core.influence.score:run",
     "snapshots": "fvm_core.influence.snapshots:run",
     "explain": "fvm_core.influence.explain:run",
-    "self_test": "fvm_core.review.planted_job:run",
+    "landscape": "fvm_core.learn.landscape_job:run",
+    "flag": "fvm_core.learn.flag_job:run",
     "map": "fvm_core.embedding.job:run",
+    "self_test": "fvm_core.review.planted_job:run",
     "import_model": "fvm_core.models.importing:run",
     "overlap": "fvm_core.data.overlap_job:run",
     "check_images": "fvm_core.data.check_job:run",
     "download": "fvm_core.data.download_job:run",
+    "export": "fvm_core.review.exports.job:run",
     "demo": "fvm_core.demo:run",
     "pipeline": "fvm_core.pipeline:run",
     "reproduce": "fvm_core.experiments.run:run",
     "selftest": "fvm_core.jobs.selftest:run",
 }
 
-LIGHT = frozenset({"import_model", "overlap", "check_images", "download", "explain"})
+LIGHT = frozenset({"import_model", "overlap", "check_images", "download", "explain", "export", "flag"})
 """Kinds that read or fetch more than they compute, or that somebody waits for: they do not wait for a slot."""
 
 

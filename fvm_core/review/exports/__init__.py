@@ -1,0 +1,1 @@
+"""Reviewed labels, with or without the images, in the forms that other tools load."""

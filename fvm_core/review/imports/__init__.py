@@ -1,0 +1,1 @@
+"""Labels and decisions that other tools made, read back."""
