@@ -14,7 +14,7 @@ from fvm_core.review.inbox import Known
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import current_workspace
-from pages.ui import explain_panel
+from pages.ui import explain_panel, review_outlook
 from pages.ui.errors import shown
 from pages.ui.gallery import Shown, asked, gallery
 from pages.ui.links import link
@@ -58,7 +58,8 @@ def main() -> None:
     with shown():
         frame, rows = _frame(file.key)
         wanted, page_size = choose_filter(dataset.class_names, frame)
-        actions = {sample: state.action for sample, state in log.replay(session.id).states().items()}
+        decisions = log.replay(session.id).states()
+        actions = {sample: state.action for sample, state in decisions.items()}
         order = frozen_queue(frame, wanted, actions, key=(session.id, *file.key, page_size))
     samples = _samples(dataset, dataset.fingerprint)
     queue = Shown(dataset, samples, frame, rows, file.path, file.run, file.method, order, page_size)
@@ -74,6 +75,7 @@ def main() -> None:
     picked = asked()
     _gallery(log, session, queue, known, picked)
     explain_panel.draw(workspace, file, dataset, samples, frame, picked)
+    review_outlook.draw(workspace, file, files, dataset, decisions, rows)
     export_section(workspace, log, session, dataset, frame, file.provenance)
 
 

@@ -1,0 +1,199 @@
+"""Review page: what the review has found so far, where to cut the list, and whether the list can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from fvm_core.data.dataset import LabeledImages
+from fvm_core.errors import DataError
+from fvm_core.influence.store import read_scores
+from fvm_core.review.decision import Decision
+from fvm_core.review.outlook import aligned, ranking, verdicts
+from fvm_core.review.thresholds import Cut, Cuts, chances, per_class
+from fvm_core.review.yield_meter import StopRule, advice, bands, left
+from fvm_core.workspace import Workspace
+from pages.ui import chart, self_test_panel
+from pages.ui.errors import shown
+from pages.ui.outlook_figures import band_figure, band_table, cut_figure
+from pages.ui.score_sets import FileKey, ScoreFile
+from pages.ui.text import plain
+
+TABS = ("What the review found", "Where to cut the list", "Test the list")
+WAYS = {"budget": "Time for so many", "precision": "So many of them wrong", "recall": "So many errors found",
+        "class": "Each class by itself"}  # fmt: skip
+NO_CHANCE = (
+    "What a cut should bring is read from the label error posterior of the same model. Score with that method too "
+    "(Score page, a forward pass a sample)."
+)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One score list in order of rank. `order` (n,): positions in the file; `chance`: P(label is wrong) or None."""
+
+    order: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    suspicion: NDArray[np.float64]
+    chance: NDArray[np.float64] | None
+
+
+@st.fragment
+def draw(
+    workspace: Workspace, file: ScoreFile, files: Sequence[ScoreFile], dataset: LabeledImages,
+    decisions: Mapping[str, Decision], ids: pd.Index,
+) -> None:  # fmt: skip
+    """Draw the panel. `decisions` hold, by id; `ids` are those of the score file, in its order."""
+    st.subheader("How far to go", anchor="outlook")
+    with st.container(border=True, key="review_outlook"), shown(stop=False):
+        posterior = _posterior(file, files)
+        ranked = _ranked(file.key, None if posterior is None else posterior.key)
+        found_at = ids.get_indexer(pd.Index(list(decisions), dtype=object)).tolist()
+        places = dict(zip(decisions, found_at, strict=True))
+        found = verdicts(len(ranked.order), places, decisions)[ranked.order]
+        first, second, third = st.tabs(TABS)
+        with first:
+            _found(ranked, found)
+        with second:
+            _cut(ranked, dataset.class_names)
+        with third:
+            self_test_panel.draw(workspace, file)
+
+
+def _posterior(file: ScoreFile, files: Sequence[ScoreFile]) -> ScoreFile | None:
+    """Return the posterior's scores of the same dataset, by the same model if there are such, else by a tuned one."""
+    same = [item for item in files if item.method == "posterior" and item.fingerprint == file.fingerprint]
+    same.sort(key=lambda item: (item.model_hash != file.model_hash, item.role != "fvm", item.role != "vm"))
+    return same[0] if same else None
+
+
+@st.cache_resource(max_entries=8, show_spinner="Ranking …")
+def _ranked(file: FileKey, posterior: FileKey | None) -> Ranked:
+    frame = read_scores(file[0], columns=["row", "label", "suspicion"]).frame
+    suspicion = frame["suspicion"].to_numpy(np.float64)
+    order = ranking(suspicion)
+    chance = None
+    if posterior is not None:
+        other = read_scores(posterior[0], columns=["row", "score"]).frame
+        chance = aligned(
+            frame["row"].to_numpy(np.int64), other["row"].to_numpy(np.int64), chances(other["score"].to_numpy())
+        )
+    return Ranked(
+        order, frame["label"].to_numpy(np.int64)[order], suspicion[order], None if chance is None else chance[order]
+    )
+
+
+def _found(ranked: Ranked, found: NDArray[np.int8]) -> None:
+    """Draw the yield by rank, what is left, and whether to stop."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        rate = st.number_input(
+            "Stop when fewer than, %", 1, 99, 10, key="outlook_rate", width=180, persist_state="session",
+            help="Of the deepest images that were judged, so few still had a wrong label.",
+        )  # fmt: skip
+        window = st.number_input(
+            "of the last", 10, 1000, 50, step=10, key="outlook_window", width=140, persist_state="session"
+        )
+        sure = st.toggle(
+            "be 95 % sure", value=True, key="outlook_sure", persist_state="session",
+            help="Compares the upper end of the Wilson interval, not the rate itself.",
+        )  # fmt: skip
+    rule = StopRule(window=int(window), rate=rate / 100, sure=sure)
+    told, rest = advice(found, rule), left(found, ranked.chance)
+    every = bands(found)
+    judged, wrong = sum(band.judged for band in every), sum(band.wrong for band in every)
+    with st.container(horizontal=True):
+        st.metric("Judged", f"{judged:,}", width=160)
+        st.metric("Wrong labels confirmed", f"{wrong:,}", f"{wrong / judged:.0%}" if judged else None, "off", width=220)
+        st.metric("Errors left, expected", f"{rest.expected:,.0f}", width=220, help=f"From {rest.basis}.")
+        st.metric("at most (95 %)", f"{rest.at_most:,.0f}", width=180, help="If a rank is no worse than those before.")
+    _advise(told.stop, told.judged, told.wrong, told.high, rule)
+    table = band_table(every, ranked.chance)
+    chart.draw(
+        band_figure(table), name="review_yield", data=table,
+        alt="Share of wrong labels confirmed by rank band, with Wilson intervals, and the expected share",
+    )  # fmt: skip
+
+
+def _advise(stop: bool, judged: int, wrong: int, high: float, rule: StopRule) -> None:
+    words = f"{wrong} of the {judged} deepest judged images were wrong (at most {high:.0%}, 95 % sure)."
+    if judged == 0:
+        st.info("Nothing was judged in this list yet.", icon=":material/fact_check:")
+    elif judged < rule.window:
+        st.info(f"{words} Judge {rule.window - judged} more for an advice.", icon=":material/fact_check:")
+    elif stop:
+        st.success(f"You can stop: {words}", icon=":material/flag:")
+    else:
+        st.info(f"Go on: {words}", icon=":material/arrow_forward:")
+
+
+def _cut(ranked: Ranked, names: Sequence[str]) -> None:
+    """Draw where to cut, by what the person has or wants, and what that should bring."""
+    if ranked.chance is None:
+        st.caption(NO_CHANCE)
+        return
+    way = st.segmented_control(
+        "Cut by", list(WAYS), default="budget", required=True, key="outlook_way", format_func=WAYS.__getitem__,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    if way == "class":
+        _each_class(ranked, names)
+        return
+    cuts, n = Cuts(ranked.suspicion, ranked.chance), len(ranked.order)
+    if way == "budget":
+        count = st.number_input("Images that you have time for", 1, n, min(500, n), step=100, key="outlook_budget",
+                                width=240, persist_state="session")  # fmt: skip
+        cut: Cut | None = cuts.by_budget(int(count))
+    elif way == "precision":
+        share = st.slider("Share of wrong labels among them, %", 5, 99, 80, key="outlook_precision", width=420)
+        cut = cuts.by_precision(share / 100)
+    else:
+        share = st.slider("Share of all wrong labels found, %", 5, 99, 80, key="outlook_recall", width=420)
+        cut = cuts.by_recall(share / 100)
+    if cut is None:
+        st.info("No cut is expected to reach that. Ask for less.", icon=":material/info:")
+    else:
+        st.markdown(
+            f"**{cut.count:,}** images, down to a suspicion of {plain(f'{cut.threshold:.4g}')}: "
+            f"**{cut.precision:.0%}** of them are expected to be wrong ({cut.precision * cut.count:,.0f} labels), "
+            f"which is **{cut.recall:.0%}** of the {cut.wrong:,.0f} wrong labels expected in all."
+        )
+        if st.button(
+            "Review only these", icon=":material/filter_list:", key="outlook_use", on_click=_use, args=(cut.count,)
+        ):
+            st.rerun()
+    curve = cuts.curve()
+    chart.draw(
+        cut_figure(curve, None if cut is None else cut.count), name="review_cut", data=curve,
+        alt="Expected precision and recall over the number of images looked at",
+    )  # fmt: skip
+    st.caption(
+        "Expected from the label error posterior, which uses no truth. On CIFAR-10N its precision was within 6 points "
+        "of the real one, too low rather than too high; the number of wrong labels came out 15 to 25 % too low."
+    )
+
+
+def _use(count: int) -> None:
+    st.session_state["review_top"] = count
+
+
+def _each_class(ranked: Ranked, names: Sequence[str]) -> None:
+    if ranked.chance is None:
+        raise DataError(NO_CHANCE)
+    share = st.slider("Share of wrong labels in each class's list, %", 5, 99, 80, key="outlook_each", width=420)
+    table = per_class(ranked.suspicion, ranked.chance, ranked.labels, classes=len(names), precision=share / 100)
+    st.dataframe(
+        table.assign(label=[names[label] for label in table["label"]]), hide_index=True,
+        column_config={
+            "label": "given label", "count": st.column_config.NumberColumn("to look at", format="localized"),
+            "samples": st.column_config.NumberColumn("images", format="localized"),
+            "threshold": st.column_config.NumberColumn("suspicion from", format="%.4g"),
+            "precision": st.column_config.NumberColumn("expected wrong among them", format="percent"),
+            "recall": st.column_config.NumberColumn("of the class's errors", format="percent"),
+            "wrong": st.column_config.NumberColumn("errors expected in the class", format="%.0f"),
+        },
+    )  # fmt: skip
