@@ -226,13 +226,13 @@ def test_cleanlab_table_comes_back_as_corrections(workspace: Workspace) -> None:
     with pytest.raises(DataError, match="must have a row for each of the 1,297 samples"):
         read_issue_table(path, digits)
     theirs.assign(given_label=(digits.labels + 1) % 10).to_csv(path, index=False)
-    with pytest.raises(DataError, match="`given_label` in .* must be the label of the dataset"):
+    with pytest.raises(DataError, match=r"`given_label` in .* must be the label of the dataset"):
         read_issue_table(path, digits)
     theirs.assign(predicted_label=12).to_csv(path, index=False)
-    with pytest.raises(DataError, match="`predicted_label` in .* must be a class of the dataset"):
+    with pytest.raises(DataError, match=r"`predicted_label` in .* must be a class of the dataset"):
         read_issue_table(path, digits)
     named.assign(id="elsewhere").to_csv(path, index=False)
-    with pytest.raises(DataError, match="`id` in .* must be an id of the dataset"):
+    with pytest.raises(DataError, match=r"`id` in .* must be an id of the dataset"):
         read_issue_table(path, digits)
 
 
@@ -335,7 +335,7 @@ def test_every_form_is_written_by_the_job(workspace: Workspace, tmp_path: Path, 
     assert path.name == "my-export" + FORMS[form].suffix
     if not FORMS[form].suffix:
         assert json.loads((path / "about.json").read_text())["session"] == "s"
-        with pytest.raises(ReviewError, match="a folder .* exists"):
+        with pytest.raises(ReviewError, match=r"a folder .* exists"):
             work(workspace, MemoryContext(tmp_path / "again"), form)
     assert KINDS["export"] == "fvm_core.review.exports.job:run" and "export" in LIGHT
 

@@ -36,14 +36,14 @@ def import_decisions(
     if "dataset_fingerprint" in frame and set(frame["dataset_fingerprint"]) - {dataset.fingerprint, ""}:
         raise ReviewError("decisions must be of this dataset, but were made for another. Open the one reviewed.")
     places = {sample: place for place, sample in enumerate(dataset.ids.tolist())}
-    rows: list[dict[str, Any]] = frame[~frame["action"].isin(["", None]) & frame["action"].notna()].to_dict("records")
+    rows: list[dict[Any, Any]] = frame[~frame["action"].isin(["", None]) & frame["action"].notna()].to_dict("records")
     entries = [_entry(row, places, dataset) for row in rows]
     return sum(
         log.append(session, entries[start : start + STEP], reviewer=reviewer) for start in range(0, len(entries), STEP)
     )
 
 
-def _entry(row: dict[str, Any], places: dict[str, int], dataset: LabeledImages) -> Entry:
+def _entry(row: dict[Any, Any], places: dict[str, int], dataset: LabeledImages) -> Entry:
     sample, action = row["id"], row["action"]
     if sample not in places:
         raise ReviewError(f"`id` must be a sample of this dataset, got {sample!r:.100}. Open the one reviewed.")
