@@ -21,7 +21,7 @@ SOLVERS = tuple(SOLVER_INFO)
 
 @dataclass(frozen=True, kw_only=True)
 class ToySettings:
-    """`radius` is rho of SAM, ASAM and F-SAM; `eta` is ASAM's, `sigma` and `lambda_` F-SAM's, `gamma` and `draws` LPF's.
+    """`radius` is rho of SAM, ASAM and F-SAM; `eta` ASAM's, `sigma` and `lambda_` F-SAM's, `gamma` and `draws` LPF's.
 
     `noise` is the standard deviation that a batch adds to each entry of the gradient: the same at w and at w + e, as
     both passes see one batch. `seed` decides all randomness.
