@@ -74,7 +74,7 @@ def main() -> None:
     )
     picked = asked()
     _gallery(log, session, queue, known, picked)
-    explain_panel.draw(workspace, file, dataset, samples, frame, picked)
+    explain_panel.draw(workspace, file, files, dataset, samples, frame, picked)
     review_outlook.draw(workspace, file, files, dataset, decisions, rows)
     export_section(workspace, log, session, dataset, frame, file.provenance)
 

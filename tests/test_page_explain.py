@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.registry import add_dataset, open_named
+from fvm_core.embedding.store import NEIGHBOUR_SCHEMA, Seen, neighbours_path, write_frame
 from fvm_core.errors import JobError
 from fvm_core.influence.explain_settings import ExplainSettings
 from fvm_core.influence.explanations import Question, explanation_path, write_explanation
@@ -220,6 +221,41 @@ def test_an_explanation_that_is_there_is_shown_at_once(workspace: Workspace) -> 
     order = next(item for item in page.get("button_group") if item.key == "explain_order")
     order.set_value("influence").run()
     assert "Training images, by their given labels. Labels of the 20 strongest" in visible(texts(page))
+
+
+def test_every_method_is_asked_where_the_image_stands(workspace: Workspace) -> None:
+    """VM and FVM differ on it: the table has both, and a sentence says so."""
+    digits, _ = scored(workspace)
+    n = len(digits)
+    for role, suspicious in (("vm", False), ("fvm", True)):
+        score = np.arange(n, dtype=float)
+        score[PLACE] = 2.0 * n if suspicious else -1.0
+        path = workspace.scores / f"digits-{role}-loss" / "loss.parquet"
+        write_score_file(path, digits, None, score=score, method="loss", role=role)
+    page = ask(digits.ids[PLACE])
+    table = next(item.value for item in page.dataframe if "more suspicious than" in item.value.columns)
+    assert table["model"].tolist() == ["VM", "FVM", "FVM"] and set(table["method"]) >= {"Cross-entropy loss"}
+    loss = table[table["method"] == "Cross-entropy loss"]["more suspicious than"].tolist()
+    assert loss == pytest.approx([50 / n, 100 - 50 / n], abs=0.01)
+    assert "VM finds it more suspicious than 0 %, FVM than 100 %" in visible(texts(page))
+    assert "They are found when the map of this model is made" in texts(page)
+
+
+def test_the_most_alike_images_are_shown_with_their_labels(workspace: Workspace) -> None:
+    digits, provenance = scored(workspace)
+    near = np.array([[7, 9, 11]] * len(digits))
+    columns = {
+        "id": digits.ids.tolist(), "row": np.arange(len(digits)), "neighbours": near,
+        "similarity": np.full(near.shape, 0.9, np.float32), "pixel_rms": np.full(near.shape, 5.0, np.float32),
+    }  # fmt: skip
+    path = neighbours_path(workspace, Seen.behind(provenance))
+    write_frame(path, NEIGHBOUR_SCHEMA, columns, provenance)
+    page = ask(digits.ids[PLACE])
+    given = digits.labels[PLACE]
+    alike = int((digits.labels[[7, 9, 11]] == given).sum())
+    assert f"{alike} of the 3 have the label {digits.class_names[given]}" in visible(texts(page))
+    cards = [item.proto.body for item in page.get("html") if str(digits.ids[9]) in item.proto.body]
+    assert len(cards) == 1 and cards[0].count("data:image/png") == 3 and not page.exception
 
 
 def test_an_explanation_that_cannot_be_read_is_an_error(workspace: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ from fvm_core.influence.explanations import Question, explanation_path, read_exp
 from fvm_core.jobs.find import find_jobs
 from fvm_core.jobs.launch import start_job
 from fvm_core.workspace import Workspace
-from pages.ui import evidence_cards, job_view
+from pages.ui import evidence_cards, evidence_methods, job_view
 from pages.ui.errors import shown
 from pages.ui.open_data import open_scored
 from pages.ui.score_sets import ScoreFile
@@ -27,13 +28,13 @@ SOURCES = {"training": "The image picked above", "validation": "An image of the 
 
 
 def draw(
-    workspace: Workspace, file: ScoreFile, dataset: LabeledImages, samples: pd.Index, frame: pd.DataFrame,
-    picked: str | None,
+    workspace: Workspace, file: ScoreFile, files: Sequence[ScoreFile], dataset: LabeledImages, samples: pd.Index,
+    frame: pd.DataFrame, picked: str | None,
 ) -> None:  # fmt: skip
     """Draw the panel for the image `picked` (an id) or for one of the clean set, or how to pick one.
 
-    `frame` is the score table (columns id, suggested) whose model and validation set are asked; `samples` the ids of
-    the dataset.
+    `files` are all score files, those of other methods and models among them. `frame` is the score table (columns id,
+    suggested) whose model and validation set are asked; `samples` the ids of the dataset.
     """
     st.subheader("What speaks for and against this label", anchor="explain")
     with st.container(border=True, key="review_explain"), shown(stop=False):
@@ -60,6 +61,9 @@ def draw(
             with st.container():
                 st.caption(plain(identity))
                 label = _label(source, row, suggested)
+        if of == "training":
+            evidence_methods.draw_table(files, file, dataset.class_names, row)
+            evidence_methods.draw_nearest(workspace, file, dataset, row)
         question = Question.about(file.provenance, of=str(of), id=identity, label=label)
         _explanation(workspace, file, dataset, question)
 
