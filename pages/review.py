@@ -76,7 +76,7 @@ def main() -> None:
     _gallery(log, session, queue, known, picked)
     explain_panel.draw(workspace, file, files, dataset, samples, frame, picked)
     review_outlook.draw(workspace, file, files, dataset, decisions, rows)
-    export_section(workspace, log, session, dataset, frame, file.provenance)
+    export_section(workspace, log, session, dataset, frame, file.provenance, order.positions)
 
 
 @st.fragment

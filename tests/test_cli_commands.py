@@ -140,6 +140,10 @@ def test_export_writes_the_labels_of_a_review(workspace: Workspace, capsys: pyte
         changed = frame[frame["label"] != frame["given_label"]]
         assert len(frame) == len(dataset) and changed["id"].tolist() == [dataset.ids[3]]
         assert changed["label"].tolist() == [label] and changed["reviewer"].tolist() == ["Ada"]
+    assert main(["export", "--dataset", "d", "--review", "First pass", "--form", "csv", "--rows", "changed"]) == 0
+    (row,) = pd.read_csv(workspace.exports / "d-first-pass-csv.csv").to_dict("records")
+    assert row["id"] == dataset.ids[3] and row["label"] == label
+    capsys.readouterr()
     assert main(["export", "--dataset", "d", "--review", "Second"]) == 2
     assert "`review` must be one of ['First pass'] of dataset 'd', got 'Second'" in capsys.readouterr().err
 

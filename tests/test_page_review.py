@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from typing import Any
 
 import numpy as np
 import pytest
-from app_pages import open_page
+from app_pages import open_page, run_jobs_here
 from score_files import write_score_file
 from streamlit.testing.v1 import AppTest
 
@@ -195,6 +196,26 @@ def test_export_writes_files_and_registers_a_dataset(workspace: Workspace, sent:
     (decision,) = stored(workspace)
     changed = np.flatnonzero(corrected.labels != digits.labels)
     assert digits.ids[changed].tolist() == [decision.sample] and corrected.labels[changed[0]] == decision.label
+
+
+def test_export_in_another_form_of_the_images_chosen_above(
+    workspace: Workspace, sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_jobs_here(monkeypatch, "export_forms")
+    digits = scored(workspace)
+    started(workspace, digits)
+    page = run()
+    page.number_input(key="review_top").set_value(7).run()
+    page.selectbox(key="export_form").set_value("imagefolder")
+    page.selectbox(key="export_rows").set_value("ids")
+    page.button(key="export_start").click().run()
+    assert not page.exception and not page.error
+    (path,) = workspace.exports.glob("digits-first-imagefolder-*.zip")
+    with zipfile.ZipFile(path) as archive:
+        files = [name for name in archive.namelist() if name.endswith(".png")]
+    chosen = {item["id"] for item in sent[-1]["pages"]["0"]}
+    assert len(files) == 7 and {digits.ids[int(name[-12:-4])] for name in files} == chosen
+    assert any("7 images" in caption.value for caption in page.caption)
 
 
 @pytest.mark.parametrize("count", [2, 10, 11])

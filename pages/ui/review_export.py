@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.provenance import digest
@@ -17,6 +19,7 @@ from fvm_core.review.log import DecisionLog
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import Workspace
 from pages.ui.errors import shown
+from pages.ui.export_forms import export_forms
 from pages.ui.links import link
 from pages.ui.text import plain
 
@@ -31,8 +34,12 @@ def export_section(
     dataset: LabeledImages,
     scores: pd.DataFrame,
     provenance: Mapping[str, Any],
+    order: NDArray[np.int64],
 ) -> None:
-    """Draw the buttons. Files go to the workspace's exports folder first; the browser may download them from there."""
+    """Draw the buttons; `order` (m,) are the rows of `scores` that the gallery's filter shows.
+
+    Files go to the workspace's exports folder first; the browser may download them from there.
+    """
     st.subheader("Take the labels home")
     st.markdown(
         "Every sample with its label after your review, who decided it and on which score. "
@@ -56,6 +63,8 @@ def export_section(
         _downloads(st.session_state.get(f"review_exported_{session.id}"))
     with right, shown(stop=False):
         _use(workspace, session, dataset, write)
+    with st.expander("For other tools, with or without the images", icon=":material/ios_share:", key="export_forms"):
+        export_forms(workspace, session, dataset, write, lambda: scores["id"].iloc[order].tolist())
 
 
 def _downloads(files: Exported | None) -> None:

@@ -17,13 +17,7 @@ from numpy.typing import NDArray
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.errors import ReviewError
 from fvm_core.review.export import COLUMNS
-
-ROWS = {
-    "all": "all images",
-    "decided": "decided images only",
-    "changed": "images whose label changed",
-    "ids": "the images chosen above",
-}
+from fvm_core.review.exports.forms import ROWS
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,22 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fvm_core.errors import ReviewError
-from fvm_core.review.exports.bundle import Bundle
+
+if TYPE_CHECKING:
+    from fvm_core.review.exports.bundle import Bundle
 
 Tell = Callable[[int, int], None]
 """Called with (done, total); raises JobStopped to end the work."""
+
+ROWS = {
+    "all": "all images",
+    "decided": "decided images only",
+    "changed": "images whose label changed",
+    "ids": "the images chosen above",
+}
 
 
 @dataclass(frozen=True)
