@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from fvm_core.cli.foreground import run_and_print
 from fvm_core.review.exports.forms import FORMS, ROWS
@@ -25,6 +26,7 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
     from fvm_core.errors import ReviewError
     from fvm_core.review.export import corrected_labels, export_provenance, write_export
     from fvm_core.review.log import DecisionLog
+    from fvm_core.review.outcome import outcome_of
     from fvm_core.review.session import list_sessions
 
     dataset = open_named(workspace, args.dataset)
@@ -35,14 +37,17 @@ def handle(args: argparse.Namespace, workspace: Workspace) -> int:
             known = sorted(sessions) or "none yet"
             raise ReviewError(f"`review` must be one of {known} of dataset {args.dataset!r}, got {args.review!r}.")
         session = sessions[args.review]
-        replay = log.replay(session.id)
+        outcome = outcome_of(log, session.id)
     finally:
         log.close()
-    frame = corrected_labels(dataset, replay.states())
-    about = export_provenance(session, dataset, replay.counts(len(dataset)), None)
+    frame = corrected_labels(dataset, outcome.states, outcomes=outcome.kinds)
+    about = export_provenance(session, dataset, outcome.counts(len(dataset)), None, outcome=outcome)
     files = write_export(workspace, args.name or f"{args.dataset}-{session.name}", frame, about)
     for path in (files.csv, files.parquet, files.provenance):
         print(path)
+    if outcome.open:
+        told = f"{len(outcome.open):,} disputed images that nobody has settled keep their given label (column outcome)"
+        print(told, file=sys.stderr)
     if not args.form:
         return 0
     work = {

@@ -7,7 +7,7 @@ import uuid
 from fvm_core.errors import ReviewError
 from fvm_core.review.decision import Decision, Entry
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.outcome import settle
+from fvm_core.review.outcome import outcome_of
 
 
 def adjudicate(log: DecisionLog, session: str, sample: str, label: int, *, classes: int, reviewer: str) -> None:
@@ -17,8 +17,8 @@ def adjudicate(log: DecisionLog, session: str, sample: str, label: int, *, class
         ReviewError: reviewers do not disagree on `sample`, or `label` is no class. StorageError: nothing is known to
             be written.
     """
-    outcome = settle(log.replay(session), log.assignments(session).blind)
-    dispute = next((dispute for dispute in outcome.disputes if dispute.sample == sample), None)
+    disputes = outcome_of(log, session).disputes
+    dispute = next((dispute for dispute in disputes if dispute.sample == sample), None)
     if dispute is None:
         raise ReviewError(f"`sample` must be an image that reviewers disagree on, got {sample!r}. Reload the page.")
     if not 0 <= label < classes:

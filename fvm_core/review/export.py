@@ -21,13 +21,14 @@ from fvm_core.errors import ReviewError
 from fvm_core.files import atomic_write, file_sha256, slug, write_json
 from fvm_core.provenance import digest, machine, now, version
 from fvm_core.review.decision import Decision
+from fvm_core.review.outcome import KINDS, Outcome
 from fvm_core.review.replay import Counts
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import Workspace
 
 COLUMNS = (
     "id", "given_label", "label", "given_name", "name", "action", "reviewer", "decided_at", "method", "score",
-    "suggested", "dataset_fingerprint", "score_provenance", "fvm_version",
+    "suggested", "dataset_fingerprint", "score_provenance", "fvm_version", "outcome",
 )  # fmt: skip
 
 
@@ -47,10 +48,13 @@ def corrected_labels(
     scores: pd.DataFrame | None = None,
     method: str = "",
     score_provenance: str = "",
+    outcomes: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Return one row a sample with COLUMNS, in the order of the dataset.
 
     `label` is the decided class, and the given one where nobody decided (`action` is then empty) or kept or skipped.
+    `outcome` is a key of `fvm_core.review.outcome.KINDS`, from `outcomes` (without it "decided" for each state), and
+    empty where nobody decided. Disputed samples have no state: they keep the given label.
     method, score, suggested are what the reviewer saw; for undecided samples those of `scores` (columns id, score,
     suggested), if any. `suggested` is -1 for none.
 
@@ -77,6 +81,8 @@ def corrected_labels(
     names = np.asarray(dataset.class_names, dtype=object)
     frame["given_name"], frame["name"] = names[frame["given_label"]], names[frame["label"]]
     frame["dataset_fingerprint"], frame["fvm_version"] = dataset.fingerprint, version()
+    kinds = dict.fromkeys(states, "decided") if outcomes is None else outcomes
+    frame["outcome"] = np.array([kinds.get(sample, "") for sample in frame["id"]], dtype=object)
     return frame[list(COLUMNS)]
 
 
@@ -103,10 +109,18 @@ def _lay_over(frame: pd.DataFrame, states: Mapping[str, Decision], classes: int)
 
 
 def export_provenance(
-    session: ReviewSession, dataset: LabeledImages, counts: Counts, score: Mapping[str, Any] | None
+    session: ReviewSession,
+    dataset: LabeledImages,
+    counts: Counts,
+    score: Mapping[str, Any] | None,
+    *,
+    outcome: Outcome | None = None,
 ) -> dict[str, Any]:
-    """Return what an export says about itself: review, dataset, counts and the score run's own provenance."""
+    """Return what an export says about itself: review, dataset, counts, the score run's own provenance, and of an
+    `outcome` what became of images that several people decided, with the ids that are still disputed (at most 1,000).
+    """
     return {
+        "people": _people(outcome) if outcome else None,
         "session": {"id": session.id, "name": session.name, "reviewer": session.reviewer, "created": session.created},
         "dataset": {
             "name": session.dataset,
@@ -127,6 +141,18 @@ def export_provenance(
         "created": now(),
         "version": version(),
         "machine": machine(),
+    }
+
+
+def _people(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "reviewers": sorted(
+            {decision.reviewer for decision in outcome.states.values()}
+            | {name for dispute in outcome.disputes for name in dispute.opinions}
+        ),
+        "outcomes": {kind: outcome.how_many(kind) for kind in KINDS},
+        "meaning": dict(KINDS),
+        "disputed": [dispute.sample for dispute in outcome.open[:1000]],
     }
 
 

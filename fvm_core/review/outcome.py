@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from fvm_core.review.decision import Decision
+from fvm_core.review.log import DecisionLog
 from fvm_core.review.replay import Counts, Replay
 
 KINDS = {
@@ -44,6 +45,11 @@ class Outcome:
 
     def how_many(self, kind: str) -> int:
         return sum(found == kind for found in self.kinds.values())
+
+
+def outcome_of(log: DecisionLog, session: str) -> Outcome:
+    """Return what a review comes to as it stands in the log. Raises StorageError."""
+    return settle(log.replay(session), log.assignments(session).blind)
 
 
 def settle(replay: Replay, blind: Collection[str]) -> Outcome:

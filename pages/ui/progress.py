@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fvm_core.data.registry import list_datasets
+from fvm_core.errors import StorageError
 from fvm_core.models.store import list_models
+from fvm_core.review.log import DecisionLog
 from fvm_core.workspace import Workspace
 
 DONE, NEXT, LATER = "done", "next", "later"
@@ -73,6 +75,8 @@ def find_steps(workspace: Workspace) -> list[Step]:
 
 
 def _decisions(workspace: Workspace) -> int:
+    if not workspace.review_url.startswith("sqlite"):
+        return _team_decisions(workspace.review_url)
     path = workspace.root / "review.sqlite"
     if not path.exists():
         return 0
@@ -80,4 +84,16 @@ def _decisions(workspace: Workspace) -> int:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1) as connection:
             return int(connection.execute("select count(*) from decisions").fetchone()[0])
     except sqlite3.Error:
+        return 0
+
+
+def _team_decisions(url: str) -> int:
+    """Return the number of decisions on the team's server; 0 where it does not answer soon, for this is a hint only."""
+    try:
+        log = DecisionLog(url, patience=1.0)
+        try:
+            return log.total()
+        finally:
+            log.close()
+    except StorageError:
         return 0
