@@ -25,6 +25,7 @@ PAGES: dict[str, PageInfo] = {
     "tune": PageInfo("pages/tune.py", "Tune", ":material/tune:"),
     "score": PageInfo("pages/score.py", "Score", ":material/scoreboard:"),
     "compare": PageInfo("pages/compare.py", "Compare", ":material/compare_arrows:"),
+    "map": PageInfo("pages/map.py", "Map", ":material/scatter_plot:"),
     "review": PageInfo("pages/review.py", "Review", ":material/fact_check:"),
     "experiments": PageInfo("pages/experiments.py", "Experiments", ":material/science:"),
     "jobs": PageInfo("pages/jobs.py", "Jobs", ":material/manufacturing:"),

@@ -1,0 +1,31 @@
+"""What was decided so far, for pages that only look: the review worked on last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from fvm_core.review.log import DecisionLog
+from fvm_core.review.session import list_sessions
+from fvm_core.workspace import Workspace
+
+
+def decided(workspace: Workspace, fingerprint: str) -> tuple[str, Mapping[str, str]]:
+    """Return (name of the review in use, {id: action that holds}); ("", {}) when the dataset has none.
+
+    Raises:
+        StorageError: the log cannot be read.
+    """
+    log = _log(workspace.review_url)
+    sessions = {session.id: session for session in list_sessions(log, fingerprint=fingerprint)}
+    if not sessions:
+        return "", {}
+    wanted = st.session_state.get(f"review_session_{fingerprint[:12]}")
+    session = sessions.get(str(wanted)) or next(iter(sessions.values()))
+    return session.name, {sample: state.action for sample, state in log.replay(session.id).states().items()}
+
+
+@st.cache_resource(max_entries=4)
+def _log(url: str) -> DecisionLog:
+    return DecisionLog(url)
