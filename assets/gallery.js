@@ -66,9 +66,9 @@ class Gallery {
   update(data, send) {
     const first = !this.data;
     this.data = data;
-    if (!this.log || this.log.session !== data.session) {
+    if (!this.log || this.log.session !== data.session || this.log.reviewer !== data.reviewer) {
       this.log?.close();
-      this.log = new DecisionQueue(data.session, () => this.view(), () => this.refresh());
+      this.log = new DecisionQueue(data.session, data.reviewer, () => this.view(), () => this.refresh());
     }
     this.log.send = send;
     if (this.queue !== data.queue) {

@@ -9,11 +9,12 @@ function randomId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// A copy of what is not yet on disk, so that a tab closed too soon loses nothing. One key per session and tab.
+// A copy of what is not yet on disk, so that a tab closed too soon loses nothing. One key per session, reviewer and
+// tab: what one person left is sent again only when that person is back.
 // Without storage (private mode, full) the log still lives in memory until it is acknowledged.
 class Backup {
-  constructor(session) {
-    this.prefix = `fvm-review:${session}:`;
+  constructor(session, reviewer) {
+    this.prefix = `fvm-review:${session}:${reviewer ? `${reviewer}:` : ""}`;
   }
 
   read(client) {
@@ -37,7 +38,7 @@ class Backup {
   clients() {
     try {
       const keys = Object.keys(localStorage).filter((key) => key.startsWith(this.prefix));
-      return keys.map((key) => key.slice(this.prefix.length));
+      return keys.map((key) => key.slice(this.prefix.length)).filter((client) => !client.includes(":"));
     } catch {
       return [];
     }
@@ -46,12 +47,13 @@ class Backup {
 
 class DecisionQueue {
   // `look()` tells which page is in view and which pages are here; `onChange()` is called when the log changed.
-  constructor(session, look, onChange) {
+  constructor(session, reviewer, look, onChange) {
     this.session = session;
+    this.reviewer = reviewer;
     this.look = look;
     this.onChange = onChange;
     this.client = randomId();
-    this.backup = new Backup(session);
+    this.backup = new Backup(session, reviewer);
     // Left over from an earlier tab: sent again under their own numbers.
     this.adopted = this.backup.clients();
     this.pending = this.adopted.flatMap((client) => this.backup.read(client));
@@ -97,6 +99,7 @@ class DecisionQueue {
     this.send("sent", {
       client: this.client,
       session: this.session,
+      reviewer: this.reviewer,
       entries: this.pending.slice(0, MOST_SENT),
       view: this.told,
       echo: this.echo,

@@ -33,11 +33,14 @@ class Receipt:
     written: int = 0
 
 
-def receive(log: DecisionLog, session: str, payload: Any, known: Known, *, reviewer: str) -> Receipt:
+def receive(
+    log: DecisionLog, session: str, payload: Any, known: Known, *, reviewer: str, mark: str = ""
+) -> Receipt:
     """Write what is new in `payload` and say up to which number everything is on disk.
 
     `payload` is `{"client": str, "session": str, "entries": [{"client", "seq", "id", "action", "label", "run",
-    "score", "suggested"}, ...]}`. Entries for another session are left alone (the browser keeps them). An entry that
+    "score", "suggested"}, ...]}`. Entries for another session, or of another reviewer (`payload["reviewer"]` is not
+    `mark`; none is ""), are left alone: the browser keeps them. An entry that
     cannot be right is refused with its reason and does not hold up the others; one without client and number is passed
     over.
 
@@ -49,7 +52,7 @@ def receive(log: DecisionLog, session: str, payload: Any, known: Known, *, revie
         return Receipt()
     if not isinstance(payload, Mapping) or not isinstance(payload.get("entries"), list):
         raise ReviewError("the browser sent something that is no log of decisions. Reload the page.")
-    if payload.get("session") != session:
+    if payload.get("session") != session or payload.get("reviewer", "") != mark:
         return Receipt()
     entries, refused, highest = [], {}, {str(payload.get("client") or "")[:64]: 0}
     for raw in payload["entries"][:MOST_ENTRIES]:

@@ -20,11 +20,12 @@ from fvm_core.errors import FVMError
 from fvm_core.influence.methods import METHODS
 from fvm_core.review.inbox import Known, Receipt, receive
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.replay import Replay
+from fvm_core.review.replay import View
 from fvm_core.review.session import ReviewSession
 from fvm_core.review.support import Bars, LabelScores, caption
 from pages.ui.links import ROOT
 from pages.ui.review_filters import Frozen
+from pages.ui.reviewer import mark
 from pages.ui.thumbnails import thumbnail
 
 KEY = "review_gallery"
@@ -77,14 +78,14 @@ def gallery(log: DecisionLog, session: ReviewSession, shown: Shown, known: Known
     sent = (st.session_state.get(KEY) or {}).get("sent")
     receipt, problem = Receipt(), ""
     try:
-        receipt = receive(log, session.id, sent, known, reviewer=reviewer)
+        receipt = receive(log, session.id, sent, known, reviewer=reviewer, mark=mark(session, reviewer))
     except FVMError as error:
         problem = str(error)
-    replay = log.replay(session.id)
+    replay = log.replay(session.id).seen_by(reviewer, log.assignments(session.id).blind)
     if not isinstance(sent, Mapping):
         sent = {}
     _component(
-        key=KEY, data=_data(session, shown, sent, receipt, problem, replay), on_sent_change=lambda: None,
+        key=KEY, data=_data(session, shown, sent, receipt, problem, replay) | {"reviewer": mark(session, reviewer)}, on_sent_change=lambda: None,
         on_asked_change=lambda: None,
     )  # fmt: skip
 
@@ -96,7 +97,7 @@ def asked() -> str | None:
 
 
 def _data(
-    session: ReviewSession, shown: Shown, sent: Mapping[str, Any], receipt: Receipt, problem: str, replay: Replay
+    session: ReviewSession, shown: Shown, sent: Mapping[str, Any], receipt: Receipt, problem: str, replay: View
 ) -> dict[str, Any]:
     page, have = _view(sent, shown)
     window = {page, min(page + 1, shown.last_page)}

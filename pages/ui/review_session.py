@@ -10,6 +10,7 @@ from fvm_core.errors import FVMError
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.session import ReviewSession, list_sessions, open_session
 from pages.ui.errors import shown
+from pages.ui.reviewer import rename
 from pages.ui.text import message
 
 
@@ -54,6 +55,7 @@ def _new_session(log: DecisionLog, dataset: str, fingerprint: str, button: str, 
     except FVMError as error:
         st.error(message(error))
         return
+    rename(reviewer)
     st.query_params["session"] = session.id
     st.session_state.pop(f"review_session_{fingerprint[:12]}", None)
     st.rerun()
