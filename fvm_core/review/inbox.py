@@ -33,9 +33,7 @@ class Receipt:
     written: int = 0
 
 
-def receive(
-    log: DecisionLog, session: str, payload: Any, known: Known, *, reviewer: str, mark: str = ""
-) -> Receipt:
+def receive(log: DecisionLog, session: str, payload: Any, known: Known, *, reviewer: str, mark: str = "") -> Receipt:
     """Write what is new in `payload` and say up to which number everything is on disk.
 
     `payload` is `{"client": str, "session": str, "entries": [{"client", "seq", "id", "action", "label", "run",
