@@ -37,13 +37,15 @@ def evaluating(model: nn.Module, *, parameter_grads: bool = False) -> Iterator[N
 class Capture:
     """Hooks on the named modules of a model in `evaluating`.
 
-    `backward` may be called several times after one `forward`; a layer's input is given up after the last.
+    `backward` may be called several times after one `forward`; a layer's input is given up as soon as the last gradient
+    that needs it has met it. `channels_last`: images go through in that layout.
     """
 
-    def __init__(self, model: nn.Module, calls: dict[str, int]) -> None:
-        self.model, self.expected = model, calls
+    def __init__(self, model: nn.Module, calls: dict[str, int], *, channels_last: bool = False) -> None:
+        self.model, self.expected, self.channels_last = model, calls, channels_last
         self.bytes_out = dict.fromkeys(calls, 0)
         self._inputs: dict[str, list[Tensor]] = {}
+        self._closing = self._final = False
         self._leaves: list[Tensor] = []
         self._grads: dict[str, list[tuple[int, int, Tensor]]] = {}
         self._consumer: Consumer | None = None
@@ -57,6 +59,7 @@ class Capture:
             self.model.get_submodule(name).register_forward_hook(self._saver(name), prepend=True, with_kwargs=True)
             for name in self.expected
         ]
+        x = x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
         try:
             with torch.enable_grad():
                 logits = self.model(x.detach())
@@ -87,8 +90,12 @@ class Capture:
             return
         if self.expected[name] > 1 or name in self._together:
             self._grads[name].append((self._index, call, grad))
+            if self._closing and self.expected[name] == 1:
+                self._hand_on(name, self._consumer)
         else:
             self._consumer(name, [self._index], [[(self._inputs[name][call], grad)]])
+            if self._final:
+                self._inputs[name] = []
 
     def backward(
         self,
@@ -101,20 +108,21 @@ class Capture:
     ) -> None:
         """Send each cotangent (b, c) back from the logits.
 
-        The consumer gets a layer as soon as its gradient is there; a layer in `together` once, for all cotangents
-        (their output gradients are held until then).
+        The consumer gets a layer as soon as its gradient is there; a layer in `together` once, for all cotangents,
+        when the last one's gradient is there (the others' are held until then).
         """
         self._consumer, self._together = consumer, together
         self._grads = {name: [] for name, count in self.expected.items() if count > 1 or name in together}
         try:
             for index, cotangent in enumerate(cotangents):
-                self._index = index
+                self._index, self._closing = index, index == len(cotangents) - 1
+                self._final = last and self._closing
                 if logits.requires_grad:
                     # Not `backward`: that would add up in the leaves, in the very memory of gradients that are held.
                     retain = not last or index < len(cotangents) - 1
                     torch.autograd.grad(logits, self._leaves, cotangent, retain_graph=retain, allow_unused=True)
                 for name in self._grads:
-                    if name not in together or index == len(cotangents) - 1:
+                    if name not in together or self._closing:
                         self._hand_on(name, consumer)
         finally:
             self._consumer, self._grads = None, {}
@@ -127,6 +135,8 @@ class Capture:
         many = [[(self._inputs[name][call], grad) for at, call, grad in grads if at == index] for index in indices]
         if indices:
             consumer(name, indices, many)
+            if self._final:
+                self._inputs[name] = []
 
 
 def parameter_uses(outputs: Iterable[Tensor]) -> dict[int, int]:

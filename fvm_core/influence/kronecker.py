@@ -12,8 +12,9 @@ from torch import Tensor
 
 from fvm_core.errors import DataError
 from fvm_core.influence.capture import Capture, evaluating
+from fvm_core.influence.conv_patches import padded, patches
 from fvm_core.influence.layers import Calls, LinearRule
-from fvm_core.influence.layers_conv import ConvRule, padded, patches
+from fvm_core.influence.layers_conv import ConvRule
 from fvm_core.influence.per_sample import SquaredGradients
 
 LARGEST_SIDE = 8192

@@ -31,7 +31,7 @@ def visit_gradients(engine: SquaredGradients, x: Tensor, pull: Callable[[Tensor]
     """
     with evaluating(engine.model):
         plan = engine.plan
-        capture = Capture(engine.model, plan.calls)
+        capture = Capture(engine.model, plan.calls, channels_last=plan.channels_last)
         if plan.alone:
             with torch.no_grad():
                 logits = torch.cat([engine.model(sample.unsqueeze(0)) for sample in x])

@@ -11,27 +11,40 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 Calls = list[tuple[Tensor, Tensor]]
 """One (input, output gradient) pair for each time the layer ran in the forward pass; first axis b in both."""
 
-DEFAULT_BUDGET = 32 * 2**20
-"""Bytes that one layer's temporary per-sample tensors may take."""
+CPU_BUDGET, DEVICE_BUDGET = 6 * 2**20, 256 * 2**20
+"""Bytes that one layer's temporary per-sample tensors may take: on a CPU they should stay in its caches (measured)."""
 
-BLOCK = 4096
+BLOCK = 32768
+
+
+def default_budget(device: torch.device) -> int:
+    """Return the budget for a device, in bytes."""
+    return CPU_BUDGET if device.type == "cpu" else DEVICE_BUDGET
 
 
 def contract(squares: Tensor, weight: Tensor) -> Tensor:
     """Return (b,) sum over p of squares (b, p) * weight (p,), block by block: one long fp32 dot loses digits."""
-    b, p = squares.shape
-    if p <= BLOCK:
+    p = squares.shape[1]
+    if p <= BLOCK or squares.device.type != "cpu":
         return squares @ weight
-    whole = p - p % BLOCK
-    blocks = squares[:, :whole].view(b, -1, BLOCK).transpose(0, 1)
-    parts = torch.bmm(blocks, weight[:whole].view(-1, BLOCK, 1)).squeeze(2)
-    rest = (squares[:, whole:] @ weight[whole:]).double()
-    return (parts.double().sum(0) + rest).to(squares.dtype)
+    blocks = list(zip(squares.split(BLOCK, dim=1), weight.split(BLOCK), strict=True))
+    parts = squares.new_empty(len(blocks), len(squares))
+    for part, (columns, factors) in zip(parts.unbind(0), blocks, strict=True):
+        torch.mv(columns, factors, out=part)
+    return parts.sum(0, dtype=torch.float64).to(squares.dtype)
+
+
+def add_squares(total: Tensor, grads: Tensor) -> None:
+    """Add the sum over samples of grads (b, p) squared to `total` (p,), in place; `grads` may be used up."""
+    if grads.shape[1] < BLOCK:
+        total += grads.square_().sum(0)
+    else:
+        for row in grads:
+            total.addcmul_(row, row)
 
 
 class Rule:
@@ -80,12 +93,11 @@ class Rule:
         return [self.weighted(module, calls, weights, budget) for calls in many]
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
-        """Return {local name: float64 (parameter's elements,) sum over samples of gradient^2}."""
+        """Return {local name: (parameter's elements,) sum over these few samples of gradient^2}."""
         out: dict[str, Tensor] = {}
         for _, grads in self.pieces(module, calls, budget):
             for name, value in grads.items():
-                part = value.square_().sum(0).double()
-                out[name] = out[name] + part if name in out else part
+                add_squares(out.setdefault(name, value.new_zeros(value.shape[1])), value)
         return out
 
 
@@ -123,84 +135,7 @@ class LinearRule(Rule):
         if len(calls) > 1 or a.dim() > 2:
             return super().summed(module, calls, budget)
         g_squared = g.square()
-        out = {"weight": (g_squared.t() @ a.square()).flatten().double()}
+        out = {"weight": (g_squared.t() @ a.square()).flatten()}
         if module.bias is not None:
-            out["bias"] = g_squared.sum(0).double()
+            out["bias"] = g_squared.sum(0)
         return out
-
-
-class NormRule(Rule):
-    """Scale and shift after a normalisation: gradients are sums over positions of g * normalised input, and of g."""
-
-    def floats(self, module: Any, a: Tensor, g: Tensor) -> int:
-        return 3 * a[0].numel()
-
-    def normalised(self, module: Any, a: Tensor) -> Tensor:
-        """Return the input as it is right before the scale."""
-        raise NotImplementedError
-
-    def per_channel(self, module: Any, value: Tensor) -> Tensor:
-        """Sum (b, c, positions...) to (b, c)."""
-        return value.flatten(2).sum(2) if value.dim() > 2 else value
-
-    def grads(self, module: Any, a: Tensor, g: Tensor) -> dict[str, Tensor]:
-        out = {}
-        if module.weight is not None:
-            out["weight"] = self.per_channel(module, self.normalised(module, a).mul_(g))
-        if module.bias is not None:
-            # `square_` of a caller must not reach the caller's gradient where nothing was summed.
-            out["bias"] = self.per_channel(module, g if g.dim() > 2 else g.clone())
-        return out
-
-
-class BatchNormRule(NormRule):
-    """BatchNorm with running statistics (eval mode): an affine map with constant mean and variance."""
-
-    forward_of = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-    def fits(self, module: Any, input_shape: torch.Size) -> bool:
-        return module.running_mean is not None and len(input_shape) >= 2
-
-    def floats(self, module: Any, a: Tensor, g: Tensor) -> int:
-        return 8 * module.num_features
-
-    def grads(self, module: Any, a: Tensor, g: Tensor) -> dict[str, Tensor]:
-        # Samples laid side by side as channels: one fused kernel gives both sums for every (sample, channel).
-        rows = a.shape[0]
-        wide = (1, a.shape[0] * a.shape[1], *(a.shape[2:] or (1,)))
-        mean, variance = module.running_mean.repeat(rows), module.running_var.repeat(rows)
-        _, weight, bias = torch.ops.aten.native_batch_norm_backward(
-            g.reshape(wide), a.reshape(wide), mean, mean, variance, None, None, False, module.eps, [False, True, True]
-        )
-        out = {"weight": weight, "bias": bias}
-        return {name: out[name].view(rows, -1) for name in out if getattr(module, name) is not None}
-
-
-class GroupNormRule(NormRule):
-    """GroupNorm: statistics of the sample itself."""
-
-    forward_of = (nn.GroupNorm,)
-
-    def fits(self, module: Any, input_shape: torch.Size) -> bool:
-        return len(input_shape) >= 2
-
-    def normalised(self, module: Any, a: Tensor) -> Tensor:
-        return F.group_norm(a, module.num_groups, None, None, module.eps)
-
-
-class LayerNormRule(NormRule):
-    """LayerNorm over the last axes; the parameters have their shape, axes between them and b are summed."""
-
-    forward_of = (nn.LayerNorm,)
-
-    def fits(self, module: Any, input_shape: torch.Size) -> bool:
-        return len(input_shape) > len(module.normalized_shape)
-
-    def normalised(self, module: Any, a: Tensor) -> Tensor:
-        return F.layer_norm(a, module.normalized_shape, None, None, module.eps)
-
-    def per_channel(self, module: Any, value: Tensor) -> Tensor:
-        size = 1
-        for length in module.normalized_shape:
-            size *= length
-        return value.reshape(value.shape[0], -1, size).sum(1)

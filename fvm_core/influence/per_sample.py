@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from fvm_core.errors import DataError, SettingsError
 from fvm_core.influence.capture import Capture, evaluating
 from fvm_core.influence.fallback import fallback_gradients
-from fvm_core.influence.layers import DEFAULT_BUDGET, Calls, contract
+from fvm_core.influence.layers import Calls, contract, default_budget
 from fvm_core.influence.plan import Plan, make_plan
 
 HELD_BYTES = 256 * 2**20
@@ -38,8 +38,8 @@ class SquaredGradients:
     labels: up to HELD_BYTES), and `budget` bytes for one layer's per-sample gradients; never (b, p).
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, *, budget: int = DEFAULT_BUDGET) -> None:
-        self.model, self.budget = model, budget
+    def __init__(self, model: nn.Module, example: Tensor, *, budget: int | None = None) -> None:
+        self.model, self.budget = model, budget or default_budget(example.device)
         self.plan: Plan = make_plan(model, example)
 
     @property
@@ -57,20 +57,22 @@ class SquaredGradients:
         """
         local = self._local(weights)
         with evaluating(self.model):
-            capture = Capture(self.model, {name: self.plan.calls[name] for name in local})
+            wanted = {name: self.plan.calls[name] for name in local}
+            capture = Capture(self.model, wanted, channels_last=self.plan.channels_last)
             logits = self._alone(x) if self.plan.alone else capture.forward(x)
             pulls = list(cotangents(logits.detach()))
             out = [{name: x.new_zeros(len(x)) for name in weights} for _ in pulls]
-            together = frozenset(name for name in local if self.plan.rules[name].together)
+            many = len(pulls) > 1
+            together = frozenset(name for name in local if many and self.plan.rules[name].together)
             size = max(1, HELD_BYTES // max(1, sum(capture.bytes_out[name] for name in together)))
             for start in range(0, len(pulls), size):
                 group = out[start : start + size]
 
                 def consume(
-                    layer: str, indices: list[int], many: list[Calls], group: list[dict[str, Tensor]] = group
+                    layer: str, indices: list[int], calls: list[Calls], group: list[dict[str, Tensor]] = group
                 ) -> None:
                     module, owned = self.model.get_submodule(layer), self.plan.owned[layer]
-                    parts = self.plan.rules[layer].weighted_many(module, many, local[layer], self.budget)
+                    parts = self.plan.rules[layer].weighted_many(module, calls, local[layer], self.budget)
                     for index, part in zip(indices, parts, strict=True):
                         group[index].update({owned[key]: value for key, value in part.items()})
 
@@ -95,7 +97,7 @@ class SquaredGradients:
                 totals[owned[key]] += value.view_as(totals[owned[key]])
 
         with evaluating(self.model):
-            capture = Capture(self.model, self.plan.calls)
+            capture = Capture(self.model, self.plan.calls, channels_last=self.plan.channels_last)
             logits = self._alone(x) if self.plan.alone else capture.forward(x)
             pull = pull_of(logits.detach())
             capture.backward(logits, [pull], consume)

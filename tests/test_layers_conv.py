@@ -1,0 +1,105 @@
+"""Each way to a convolution's per-sample gradient, taken for every kind of convolution, against torch.func.vmap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from fvm_core.influence.layers import BLOCK, add_squares, contract
+from fvm_core.influence.layers_conv import ConvRule, Ways, by_way, turned, way_for
+from fvm_core.influence.scratch import Scratch
+
+KINDS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "3x3": ({"padding": 1}, (8, 9, 7)),
+    "1x1 strided": ({"kernel_size": 1, "stride": 2}, (8, 9, 8)),
+    "uneven, strided, dilated": (
+        {"kernel_size": (2, 3), "stride": (2, 1), "dilation": (1, 2), "padding": 1},
+        (8, 9, 8),
+    ),
+    "same, even kernel, dilated": ({"kernel_size": (4, 3), "padding": "same", "dilation": (1, 2)}, (8, 8, 7)),
+    "reflect": ({"padding": (2, 1), "padding_mode": "reflect"}, (8, 8, 7)),
+    "circular, strided": ({"padding": 1, "padding_mode": "circular", "stride": 2}, (8, 8, 7)),
+    "replicate": ({"padding": 2, "padding_mode": "replicate", "dilation": 2}, (8, 9, 7)),
+    "groups": ({"groups": 4, "padding": 1, "stride": 2}, (8, 9, 8)),
+    "groups, reflect, dilated": ({"groups": 2, "padding": 2, "padding_mode": "reflect", "dilation": 2}, (8, 9, 8)),
+    "depthwise": ({"groups": 8, "padding": 1}, (8, 9, 8)),
+    "1d": ({"padding": 2, "stride": 2, "dilation": 2}, (8, 15)),
+    "3d, groups": ({"kernel_size": (1, 2, 3), "padding": 1, "groups": 2}, (8, 3, 5, 4)),
+}
+
+
+def make(kind: str) -> tuple[Any, Tensor, Tensor, Tensor]:
+    """A convolution, its input (5, ...), a gradient at its output, and the weight's gradient of each sample."""
+    torch.manual_seed(0)
+    options, shape = KINDS[kind]
+    conv = {2: nn.Conv1d, 3: nn.Conv2d, 4: nn.Conv3d}[len(shape)](8, 16, **{"kernel_size": 3, **options})
+    a = torch.randn(5, *shape)
+    g = torch.randn_like(conv(a))
+
+    def pulled(weight: Tensor, one: Tensor, pull: Tensor) -> Tensor:
+        return (functional_call(conv, {"weight": weight, "bias": conv.bias.detach()}, (one[None],))[0] * pull).sum()
+
+    exact = vmap(grad(pulled), in_dims=(None, 0, 0))(conv.weight.detach(), a, g)
+    return conv, a, g, exact.flatten(1)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    # Products are for one input channel a group.
+    [(kind, way) for kind in KINDS for way in Ways if way is not Ways.PRODUCTS or kind == "depthwise"],
+)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_every_way_equals_vmap(kind: str, way: Ways, channels_last: bool) -> None:
+    conv, a, g, exact = make(kind)
+    if channels_last:
+        a, g = (value.movedim(1, -1).contiguous().movedim(-1, 1) for value in (a, g))
+    found = by_way(way, conv, a, g, Scratch())
+    found = turned(conv, found, back=True) if way is Ways.CHANNELS else found
+    torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5 * float(exact.abs().max()))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("budget", [1, 2**13, 2**25])
+def test_sums_equal_vmap_for_any_budget(kind: str, budget: int) -> None:
+    conv, a, g, exact = make(kind)
+    rule, weight = ConvRule(), torch.rand_like(conv.weight)
+    squares, bias = exact.double().square(), g.double().flatten(2).sum(2).square()
+    pulls = [g, 2 * g, torch.zeros_like(g)]
+    expected = squares @ weight.flatten().double(), bias.sum(1)
+    found = rule.weighted_many(
+        conv, [[(a, pull)] for pull in pulls], {"weight": weight, "bias": torch.ones(16)}, budget
+    )
+    for part, scale in zip(found, (1, 4, 0), strict=True):
+        for name, value in zip(("weight", "bias"), expected, strict=True):
+            torch.testing.assert_close(part[name].double(), scale * value, rtol=1e-5, atol=0)
+    summed = rule.summed(conv, [(a, g)], budget)
+    torch.testing.assert_close(summed["weight"].double(), squares.sum(0), rtol=1e-5, atol=1e-6 * float(squares.max()))
+    torch.testing.assert_close(summed["bias"].double(), bias.sum(0), rtol=1e-5, atol=0)
+
+
+def test_changed_weights_are_not_taken_for_the_last_ones() -> None:
+    torch.manual_seed(0)
+    conv, a = nn.Conv2d(8, 8, 3), torch.randn(3, 8, 5, 5)
+    rule, g, weight = ConvRule(), torch.randn(3, 8, 3, 3), torch.ones_like(conv.weight)
+    assert way_for(conv, a, g) is Ways.CHANNELS
+    first = rule.weighted(conv, [(a, g)], {"weight": weight}, 2**20)["weight"]
+    weight[:, 1:] = 0
+    second = rule.weighted(conv, [(a, g)], {"weight": weight}, 2**20)["weight"]
+    fresh = ConvRule().weighted(conv, [(a, g)], {"weight": weight}, 2**20)["weight"]
+    assert (second < first).all() and torch.equal(second, fresh)
+
+
+def test_long_sums_keep_their_digits() -> None:
+    torch.manual_seed(0)
+    grads, weight = torch.randn(2, 5 * BLOCK + 7), torch.rand(5 * BLOCK + 7)
+    exact = grads.double().square()
+    torch.testing.assert_close(contract(grads.square(), weight).double(), exact @ weight.double(), rtol=1e-6, atol=0)
+    total = torch.ones(len(weight))
+    add_squares(total, grads.clone())
+    torch.testing.assert_close(total.double(), exact.sum(0) + 1, rtol=1e-6, atol=0)
