@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fvm_core.errors import DataError
 
 UNKNOWN = -1
-KINDS = ("digits", "cifar10n", "cifar100n", "parquet", "folder", "manifest", "npz")
+KINDS = ("digits", "cifar10n", "cifar100n", "parquet", "folder", "manifest", "npz", "joined")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ READERS = {
     "folder": "folder:open_folder",
     "manifest": "manifest:open_manifest",
     "npz": "npz:open_npz",
+    "joined": "joined:open_joined",
 }
 
 
@@ -31,7 +32,7 @@ def open_dataset(spec: DatasetSpec) -> LabeledImages:
     """
     if spec.kind not in READERS:
         raise DataError(f"`kind` must be one of {sorted(READERS)}, got {spec.kind!r}. Choose one of them.")
-    if spec.kind != "digits" and not spec.path:
+    if spec.kind not in ("digits", "joined") and not spec.path:
         raise DataError(f"`path` must name the file or folder of a {spec.kind} dataset, got ''. Enter the path.")
     check_options(spec)
     module, function = READERS[spec.kind].split(":")

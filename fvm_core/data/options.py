@@ -17,6 +17,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "folder": ("class_names",),
     "manifest": ("class_names", "id", "root"),
     "npz": ("class_names", "id", "layout", "max_bytes"),
+    "joined": ("parts",),
 }
 PATHS = ("root", "label_file")
 """Options that name a file or folder."""
@@ -28,6 +29,10 @@ def _text(value: Any) -> bool:
 
 def _texts(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _tables(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, Mapping) for item in value)
 
 
 def _names(value: Any) -> bool:
@@ -56,6 +61,7 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "root": ("the path of a folder", _text),
     "layout": ("text", _text),
     "max_bytes": ("a whole number > 0", _count),
+    "parts": ("a list of datasets", _tables),
     "corrections_before": ("a list of paths", _texts),
     "corrections_check": ("text", _text),
 }

@@ -28,6 +28,7 @@ def spec_stamp(spec: DatasetSpec) -> str:
     files += before if isinstance(before, list | tuple) else []
     parts += [_stamp(str(path)) for path in files if path]
     parts += [_one(Path(str(root)).expanduser())] if root else []
+    parts += [spec_stamp(DatasetSpec.from_json(part)) for part in spec.options.get("parts", ())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

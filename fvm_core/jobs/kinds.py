@@ -27,13 +27,15 @@ KINDS: dict[str, str] = {
     "check_images": "fvm_core.data.check_job:run",
     "download": "fvm_core.data.download_job:run",
     "export": "fvm_core.review.exports.job:run",
+    "retrain": "fvm_core.tuning.retrain:run",
+    "join": "fvm_core.data.verified:run",
     "demo": "fvm_core.demo:run",
     "pipeline": "fvm_core.pipeline:run",
     "reproduce": "fvm_core.experiments.run:run",
     "selftest": "fvm_core.jobs.selftest:run",
 }
 
-LIGHT = frozenset({"import_model", "overlap", "check_images", "download", "explain", "export", "flag"})
+LIGHT = frozenset({"import_model", "overlap", "check_images", "download", "explain", "export", "join", "flag"})
 """Kinds that read or fetch more than they compute, or that somebody waits for: they do not wait for a slot."""
 
 
