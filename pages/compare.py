@@ -115,19 +115,26 @@ def _draw(chosen: list[ScoreFile], everything: list[ScoreFile], snapshots: list[
     for name, tab in tabs.items():
         if not tab.open:
             continue
-        with tab, shown(stop=False):
-            if name == "Tuning snapshots":
-                tab_snapshots.draw(snapshots)
-            elif not chosen:
-                st.info("Choose at least one run and one method above.", icon=":material/arrow_upward:")
-            elif name == "Distributions":
-                tab_distributions.draw(chosen)
-            elif name == "Detection":
-                tab_detection.draw(chosen, everything)
-            elif name == "Agreement":
-                tab_agreement.draw(chosen)
-            else:
-                tab_disagreement.draw(chosen)
+        with tab:
+            _tab(name, chosen, everything, snapshots)
+
+
+@st.fragment
+def _tab(name: str, chosen: list[ScoreFile], everything: list[ScoreFile], snapshots: list[ScoreFile]) -> None:
+    """Draw one tab; its own widgets run it alone, not the page."""
+    with shown(stop=False):
+        if name == "Tuning snapshots":
+            tab_snapshots.draw(snapshots)
+        elif not chosen:
+            st.info("Choose at least one run and one method above.", icon=":material/arrow_upward:")
+        elif name == "Distributions":
+            tab_distributions.draw(chosen)
+        elif name == "Detection":
+            tab_detection.draw(chosen, everything)
+        elif name == "Agreement":
+            tab_agreement.draw(chosen)
+        else:
+            tab_disagreement.draw(chosen)
 
 
 main()

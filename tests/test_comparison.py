@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from fvm_core.errors import DataError
 from fvm_core.workspace import Workspace
-from pages.ui.comparison import percentiles, shared_samples, values
+from pages.ui.comparison import doubled_ranks, percentiles, shared_samples, values
 from pages.ui.score_sets import (
     ScoreFile,
     by_fingerprint,
@@ -21,6 +21,7 @@ from pages.ui.score_sets import (
     score_files,
     selected_runs,
 )
+from pages.ui.tab_distributions import sketch
 
 DATA = invent(300)
 
@@ -37,7 +38,7 @@ def test_values_join_by_id_whatever_the_order_of_rows(workspace: Workspace) -> N
     frames = [pq.read_table(item.path).to_pandas() for item in (one, two)]
     expected = frames[0].merge(frames[1], on="id", suffixes=("", "_two"))
     samples = shared_samples([one, two])
-    assert samples.ids.tolist() == expected["id"].tolist()
+    assert samples.ids_at(np.arange(len(samples))) == expected["id"].tolist()
     assert samples.totals == (200, 250)
     assert np.array_equal(samples.wrong, expected["label"] != expected["clean_label"])
     assert np.array_equal(values([one, two], two, "suspicion"), expected["suspicion_two"])
@@ -115,3 +116,26 @@ def test_two_models_of_one_role_get_different_colours(workspace: Workspace) -> N
     assert styles["FVM (a)"].colour == styles["FVM · Loss"].colour != styles["FVM (b)"].colour
     assert styles["FVM (a)"].dash != styles["FVM · Loss"].dash
     assert pd.Series([style.colour for style in styles.values()]).nunique() == 2
+
+
+def test_doubled_ranks_equal_scipy_with_ties() -> None:
+    numbers = np.random.default_rng(4).normal(size=500).round(1)
+    assert np.array_equal(doubled_ranks(numbers), 2 * rankdata(numbers))
+
+
+def test_ids_are_read_for_some_samples_only(workspace: Workspace) -> None:
+    write_run(workspace, "a", DATA, methods=["loss"], rows=np.arange(10, 200))
+    write_run(workspace, "b", DATA, methods=["margin"], rows=np.arange(250)[::-1])
+    samples = shared_samples(score_files(workspace))
+    assert samples.ids_at([3, 0]) == [DATA.ids[row] for row in samples.rows[[3, 0]]]
+
+
+def test_a_sketch_keeps_ends_and_quantiles() -> None:
+    numbers = np.random.default_rng(5).normal(size=50_000)
+    numbers[:3] = np.nan
+    few = sketch(numbers, most=1001)
+    whole = np.sort(numbers[3:])
+    assert len(few) == 1001 and (few[0], few[-1]) == (whole[0], whole[-1])
+    for share in (0.01, 0.5, 0.9):
+        assert abs(np.searchsorted(whole, np.quantile(few, share)) / len(whole) - share) <= 1 / 1001
+    assert np.array_equal(sketch(numbers, most=60_000), whole)

@@ -163,3 +163,21 @@ def test_snapshot_boxes_on_a_symlog_axis_keep_their_order_and_label_powers() -> 
     assert np.allclose(scale.inverse(parts), [-1e3, -1e-2, 0.0, 0.5, 1e4])
     assert parts == sorted(parts) and box.upperfence[0] < 10
     assert "0" in figure.layout.yaxis.ticktext
+
+
+@pytest.mark.parametrize("kind", ["linear", "log", "symlog"])
+def test_distribute_counts_as_numpy_does(kind: str) -> None:
+    random = np.random.default_rng(3)
+    values = np.exp(random.normal(0, 2, 5000)) * (1 if kind == "log" else random.choice([-1, 1], 5000))
+    values[:20], values[20:40] = np.nan, np.inf
+    wrong = random.random(5000) < 0.3
+    scale = Scale(kind, 0.1)
+    low, high = (float(end) for end in scale.forward([-0.5 if kind != "log" else 0.5, 3.0]))
+    found = distribute(
+        values, {"clean": ~wrong, "mislabeled": wrong}, title="", axis="", scale=scale, limits=(low, high)
+    )
+    for group, mask in (("clean", ~wrong), ("mislabeled", wrong)):
+        inside = values[mask & np.isfinite(values)]
+        heights, _ = np.histogram(np.clip(scale.forward(inside), low, high), bins=found.edges)
+        assert np.allclose(found.shares[group], 100 * heights / len(inside)) and found.counts[group] == len(inside)
+        assert found.quartiles[group] == pytest.approx(np.quantile(inside, [0.25, 0.5, 0.75]))

@@ -14,6 +14,7 @@ from fvm_core.influence.metrics import (
     disagreement,
     overlap_at_k,
     rank_correlation,
+    ranked,
     ranks,
     relabel_accuracy,
     top,
@@ -92,3 +93,31 @@ def test_what_cannot_be_measured_is_said(suspicion: np.ndarray, wrong: np.ndarra
     for measure in (auc_ap, curves):
         with pytest.raises(DataError, match=message):
             measure(suspicion, wrong)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_one_sort_tells_what_sklearn_and_top_tell(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    wrong = random.random(20_000) < 0.1
+    suspicion = (random.normal(size=20_000) + wrong).round(3)
+    found = ranked(suspicion, wrong)
+    assert found.auc == pytest.approx(roc_auc_score(wrong, suspicion), abs=1e-12)
+    assert found.ap == pytest.approx(average_precision_score(wrong, suspicion), abs=1e-12)
+    assert [found.found(k) for k in (1, 77, 20_000, 10**9)] == [
+        wrong[top(suspicion, k)].sum() for k in (1, 77, 20_000, 20_000)
+    ]
+
+
+@pytest.mark.parametrize("points", [50, 300])
+def test_downsampled_curves_keep_area_ends_and_the_first_ranks(points: int) -> None:
+    random = np.random.default_rng(2)
+    wrong = random.random(200_000) < 0.3
+    suspicion = random.normal(size=200_000) + 1.5 * wrong
+    found = curves(suspicion, wrong, points=points)
+    fpr, tpr, _ = roc_curve(wrong, suspicion)
+    assert len(found.fpr) <= points + 1 and len(found.recall) <= points + 2
+    assert auc(found.fpr, found.tpr) == pytest.approx(auc(fpr, tpr), abs=1 / (points - 1))
+    precision, recall, _ = precision_recall_curve(wrong, suspicion)
+    assert auc(found.recall, found.precision) == pytest.approx(auc(recall, precision), abs=5 / points**2 + 1e-4)
+    jagged = np.interp(recall[-50:-1], found.recall[::-1], found.precision[::-1])
+    assert np.abs(jagged - precision[-50:-1]).max() < 0.35, "an even spacing in rank would skip all of these"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from app_pages import add_digits, open_page, texts
 from invented_scores import Invented, invent, write_run, write_snapshots
@@ -37,7 +38,6 @@ def test_default_choice_is_standard_vm_fvm_and_their_baselines(workspace: Worksp
 
 
 def test_detection_table_equals_sklearn_and_tells_who_beats_whom(workspace: Workspace) -> None:
-    import pyarrow.parquet as pq
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     three_models(workspace)
@@ -131,7 +131,10 @@ def test_damaged_file_is_an_error_with_a_remedy(workspace: Workspace) -> None:
     three_models(workspace)
     path = workspace.scores / "m-fvm" / "influence.parquet"
     data = bytearray(path.read_bytes())
-    data[4:2000] = b"\0" * 1996
+    footer = pq.read_metadata(path).row_group(0)
+    damaged = next(part for part in map(footer.column, range(9)) if part.path_in_schema == "suspicion")
+    start = damaged.dictionary_page_offset or damaged.data_page_offset
+    data[start : start + 1000] = b"\0" * 1000
     path.write_bytes(bytes(data))
     app = open_page("compare", compare_tab="Detection")
     assert "cannot be read" in app.error[0].value.replace("\\", "") and "Score the dataset again" in app.error[0].value

@@ -94,7 +94,9 @@ class LabeledImages:
         digest = hashlib.sha256(self.source.identity().encode())
         digest.update("\0".join(self.class_names).encode())
         digest.update(np.ascontiguousarray(self.labels).tobytes())
-        digest.update("\0".join(self.ids.tolist()).encode())
+        for start in range(0, len(self.ids), 65_536):
+            digest.update(b"\0" if start else b"")
+            digest.update("\0".join(self.ids[start : start + 65_536].tolist()).encode())
         return digest.hexdigest()
 
     def mislabeled(self) -> NDArray[np.bool_] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fvm_core.errors import DataError
 
 MAX_ID_MEMORY = 512 * 2**20
+PIECE = 65_536
 
 
 def row_ids(stem: str, n: int) -> NDArray[np.str_]:
@@ -22,7 +23,10 @@ def row_ids(stem: str, n: int) -> NDArray[np.str_]:
     ['train-00000', 'train-00001']
     """
     digits = max(5, len(str(max(n - 1, 0))))
-    return np.array([f"{stem}-{row:0{digits}d}" for row in range(n)], dtype=np.str_)
+    ids = np.empty(n, dtype=f"U{len(stem) + 1 + digits}")
+    for start in range(0, n, PIECE):
+        ids[start : start + PIECE] = [f"{stem}-{row:0{digits}d}" for row in range(start, min(start + PIECE, n))]
+    return ids
 
 
 def path_ids(names: pa.Array) -> tuple[NDArray[np.str_], tuple[str, ...]]:
@@ -40,12 +44,14 @@ def path_ids(names: pa.Array) -> tuple[NDArray[np.str_], tuple[str, ...]]:
 
 def each(values: pa.Array) -> Iterator[str]:
     """Yield the strings in pieces, so that no list of all of them exists."""
-    for start in range(0, len(values), 65_536):
-        yield from values.slice(start, 65_536).to_pylist()
+    for start in range(0, len(values), PIECE):
+        yield from values.slice(start, PIECE).to_pylist()
 
 
 def check_unique(ids: NDArray[np.str_]) -> None:
     """Raise DataError when two samples have the same id, naming the first two rows."""
+    if bool((ids[1:] > ids[:-1]).all()):
+        return
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
     twice = np.flatnonzero(ordered[1:] == ordered[:-1])
@@ -55,3 +61,30 @@ def check_unique(ids: NDArray[np.str_]) -> None:
             f"ids must be unique, got {str(ordered[twice[0]])!r} in rows {first} and {second} "
             f"({len(twice):,} repeats in all). Remove the repeats or choose another id column."
         )
+
+
+class IdIndex:
+    """Finds ids by binary search in the ids themselves: 4 bytes a sample where they are not sorted, else none."""
+
+    def __init__(self, ids: NDArray[np.str_]) -> None:
+        """Take (n,) unique ids; they are not copied. O(n log n), O(n) where they are sorted."""
+        self._ids = ids
+        self._order = None if bool((ids[1:] > ids[:-1]).all()) else np.argsort(ids, kind="stable").astype(np.int32)
+
+    def find(self, wanted: Sequence[str]) -> NDArray[np.int64]:
+        """Return (m,) the row of each wanted id, -1 for one that is not there. O(m log n).
+
+        >>> IdIndex(np.array(["b", "a"])).find(["a", "c", "bb"]).tolist()
+        [1, -1, -1]
+        """
+        longest = self._ids.dtype.itemsize // 4
+        fits = np.array([len(one) <= longest for one in wanted], dtype=bool)
+        short = np.array(["" if not fit else one for one, fit in zip(wanted, fits, strict=True)], dtype=self._ids.dtype)
+        places = np.searchsorted(self._ids, short, sorter=self._order).clip(0, len(self._ids) - 1)
+        rows = places if self._order is None else self._order[places]
+        return np.where(fits & (self._ids[rows] == short), rows, -1).astype(np.int64)
+
+    def row(self, one: str) -> int | None:
+        """Return the row of one id, None for one that is not there."""
+        found = int(self.find([one])[0])
+        return None if found < 0 else found

@@ -24,7 +24,7 @@ from fvm_core.data.tables import check_size
 from fvm_core.errors import DataError
 
 MAX_GROUP_BYTES = 4 * 2**30
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def parquet_columns(path: str | Path) -> ParquetColumns:
 
 
 class ParquetSource:
-    """Reads one image at a time; keeps the last row groups in memory, up to 256 MiB. Safe for threads and forks."""
+    """Reads one image at a time; keeps the last row groups in memory, up to 64 MiB. Safe for threads and forks."""
 
     def __init__(self, paths: Sequence[Path], column: str) -> None:
         self.paths = tuple(paths)

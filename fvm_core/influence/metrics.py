@@ -51,17 +51,68 @@ def auc_ap(suspicion: Floats, mislabeled: NDArray[np.bool_]) -> tuple[float, flo
     return float(sk.roc_auc_score(wrong, score)), float(sk.average_precision_score(wrong, score))
 
 
-def curves(suspicion: Floats, mislabeled: NDArray[np.bool_], *, points: int = 500) -> Curves:
-    """Return both curves at no more than about `points` places each; first and last are kept.
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """What one sort of a suspicion over samples of known truth tells; a few hundred bytes and a bit a sample.
+
+    `auc`, `ap` in [0, 1]; `curves` thinned; `total` samples.
+    """
+
+    auc: float
+    ap: float
+    curves: Curves
+    total: int
+    bits: NDArray[np.uint8]
+
+    def found(self, k: int) -> int:
+        """Return how many wrong labels are among the `k` most suspicious (ties in the samples' order)."""
+        return int(np.unpackbits(self.bits, count=min(k, self.total)).sum())
+
+
+def ranked(suspicion: Floats, mislabeled: NDArray[np.bool_], *, points: int = 500) -> Ranked:
+    """Return AUC, AP, both curves and the order of wrong labels from a single sort. O(n log n), no copy is kept.
+
+    Equal to `auc_ap`, `curves` and `top`, which sort once each.
 
     Raises:
         DataError: as `auc_ap`.
     """
     score, wrong = _checked(suspicion, mislabeled)
-    fpr, tpr, _ = sk.roc_curve(wrong, score, drop_intermediate=False)
-    precision, recall, _ = sk.precision_recall_curve(wrong, score)
-    roc, recalled = _thin(fpr + tpr, points), _thin(np.arange(len(recall), dtype=np.float64), points)
-    return Curves(fpr[roc], tpr[roc], recall[recalled], precision[recalled])
+    order = np.argsort(-score, kind="stable")
+    hits, ordered = wrong[order], score[order]
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(score) - 1)
+    true = np.cumsum(hits, dtype=np.int64)[ends]
+    false = ends + 1 - true
+    tpr, fpr = np.append(0, true / true[-1]), np.append(0, false / false[-1])
+    precision = true / (ends + 1)
+    return Ranked(
+        auc=float(np.trapezoid(tpr, fpr)), ap=float(np.sum(np.diff(tpr) * precision)),
+        curves=_thinned(fpr, tpr, precision, points), total=len(score), bits=np.packbits(hits),
+    )  # fmt: skip
+
+
+def curves(suspicion: Floats, mislabeled: NDArray[np.bool_], *, points: int = 500) -> Curves:
+    """Return both curves at no more than about `points` places each; first and last are kept.
+
+    All places are points of the full curves. Those of the ROC lie evenly along it, which keeps its area to within
+    1 / (points - 1) (twice what a staircase between neighbours can hide); half of those of the precision-recall curve
+    lie evenly in recall, half evenly in the logarithm of the rank, so that its jagged start stays.
+
+    Raises:
+        DataError: as `auc_ap`.
+    """
+    return ranked(suspicion, mislabeled, points=points).curves
+
+
+def _thinned(fpr: NDArray[np.float64], tpr: NDArray[np.float64], precision: NDArray[np.float64], points: int) -> Curves:
+    """Thin the full curves: `fpr`, `tpr` (m + 1,) begin at 0, `precision` (m,) belongs to tpr[1:]."""
+    roc = _thin(fpr + tpr, points)
+    rank = np.log(np.arange(1, len(tpr)))
+    kept = np.arange(len(rank))
+    if len(rank) > points:
+        kept = np.union1d(_thin(tpr[1:], points // 2), _thin(rank, points // 2))
+    recall, found = np.append(tpr[1:][kept][::-1], 0.0), np.append(precision[kept][::-1], 1.0)
+    return Curves(fpr[roc], tpr[roc], recall, found)
 
 
 def _thin(position: NDArray[np.float64], points: int) -> NDArray[np.intp]:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
 
 from fvm_core.errors import DataError
 from fvm_core.files import slug
@@ -99,6 +101,43 @@ def read_scores(path: Path | str, columns: Sequence[str] | None = None) -> Score
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(f"score file `{path}` cannot be read ({error}). Score the dataset again.") from error
     return ScoreTable(table.to_pandas(), provenance)
+
+
+def read_column(path: Path | str, column: str) -> NDArray[Any]:
+    """Return one column of numbers (n,) as it is stored; nothing else of the file is read or kept.
+
+    Raises:
+        DataError: the file is missing or damaged, or lacks the column.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            if column not in file.schema_arrow.names:
+                raise DataError(f"score file `{path}` lacks the columns {[column]}. Score the dataset again.")
+            return file.read(columns=[column]).column(0).to_numpy()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"score file `{path}` cannot be read ({error}). Score the dataset again.") from error
+
+
+def read_ids(path: Path | str, positions: ArrayLike) -> list[str]:
+    """Return the ids of the rows at `positions`; only the row groups that hold them are read.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    wanted = np.asarray(positions, dtype=np.int64)
+    ids = [""] * len(wanted)
+    try:
+        with pq.ParquetFile(path) as file:
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+            ends = np.cumsum(sizes)
+            groups = np.searchsorted(ends, wanted, side="right")
+            for group in np.unique(groups):
+                column = file.read_row_group(int(group), columns=["id"]).column(0)
+                for place in np.flatnonzero(groups == group):
+                    ids[place] = column[int(wanted[place] - (ends[group] - sizes[group]))].as_py()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"score file `{path}` cannot be read ({error}). Score the dataset again.") from error
+    return ids
 
 
 def with_provenance(schema: pa.Schema, provenance: Mapping[str, Any]) -> pa.Schema:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fvm_core.errors import ReviewError
+from fvm_core.review.score_rows import ScoreRows
 
+ORDERS = ("most", "least", "dataset")
 FILTER_STATES = ("undecided", "all", "accept", "keep", "pick", "skip")
 
 
@@ -20,6 +21,8 @@ class QueueFilter:
 
     `given`, `suggested`: labels. `state`: one of FILTER_STATES. `low`, `high`: the method's own score, both ends in.
     `top`: the k most suspicious of the whole run (before the other conditions). `search`: part of an id, any case.
+    `ids`: only these samples, such as those picked on the map. `order`: most or least suspicious first, or as in the
+    dataset.
     """
 
     given: tuple[int, ...] = ()
@@ -29,38 +32,46 @@ class QueueFilter:
     high: float | None = None
     top: int | None = None
     search: str = ""
+    ids: tuple[str, ...] = ()
+    order: str = "most"
 
     def __post_init__(self) -> None:
         if self.state not in FILTER_STATES:
             raise ReviewError(f"`state` must be one of {FILTER_STATES}, got {self.state!r}.")
+        if self.order not in ORDERS:
+            raise ReviewError(f"`order` must be one of {ORDERS}, got {self.order!r}.")
         if self.top is not None and self.top < 1:
             raise ReviewError(f"`top` must be >= 1, got {self.top!r}.")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ReviewError(f"`low` must be <= `high`, got {self.low!r} and {self.high!r}. Swap them.")
 
 
-def queue(frame: pd.DataFrame, wanted: QueueFilter, actions: Mapping[str, str]) -> NDArray[np.int64]:
-    """Return positions into `frame`, most suspicious first (ties in the order of the file, NaN last).
+def queue(table: ScoreRows, wanted: QueueFilter, actions: Mapping[int, str]) -> NDArray[np.int32]:
+    """Return positions into `table` in the order asked for.
 
-    `frame` has the columns id, label, suggested, score, suspicion of a score file; `actions` tells the action that
-    holds for each decided id. O(n log n).
+    `actions` tells the action that holds for each decided position. O(n); the table is sorted already.
     """
-    order = np.argsort(-frame["suspicion"].to_numpy(np.float64), kind="stable")
-    if wanted.top is not None:
-        order = order[: wanted.top]
-    kept = np.ones(len(frame), dtype=bool)
-    for column, labels in (("label", wanted.given), ("suggested", wanted.suggested)):
+    order = table.order if wanted.top is None else table.order[: wanted.top]
+    kept = np.ones(len(table), dtype=bool)
+    for column, labels in ((table.labels, wanted.given), (table.suggested, wanted.suggested)):
         if labels:
-            kept &= np.isin(frame[column].to_numpy(), labels)
-    score = frame["score"].to_numpy(np.float64)
+            kept &= np.isin(column, labels)
     if wanted.low is not None:
-        kept &= score >= wanted.low
+        kept &= table.scores >= wanted.low
     if wanted.high is not None:
-        kept &= score <= wanted.high
+        kept &= table.scores <= wanted.high
     if wanted.search:
-        kept &= frame["id"].astype(str).str.contains(wanted.search, case=False, regex=False).to_numpy(bool)
+        kept &= table.containing(wanted.search)
+    if wanted.ids:
+        kept &= table.among(wanted.ids)
     if wanted.state == "undecided":
-        kept &= ~frame["id"].isin(list(actions)).to_numpy()
+        kept[list(actions)] = False
     elif wanted.state != "all":
-        kept &= frame["id"].isin([sample for sample, action in actions.items() if action == wanted.state]).to_numpy()
-    return order[kept[order]].astype(np.int64)
+        held = np.zeros(len(table), dtype=bool)
+        held[[position for position, action in actions.items() if action == wanted.state]] = True
+        kept &= held
+    if wanted.order == "least":
+        order = order[::-1]
+    elif wanted.order == "dataset":
+        order = np.sort(order)
+    return order[kept[order]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -71,10 +72,12 @@ def caption(method: str) -> str:
 
 
 class LabelScores:
-    """Reads the per-label scores of a few rows of a score file at a time: whole row groups, only two columns."""
+    """Reads the per-label scores of a few rows of a score file at a time: whole row groups, only two columns. For many
+    threads."""
 
     def __init__(self, path: str) -> None:
         """Open a score file. Raises DataError when it has no per-label scores column."""
+        self._lock = Lock()
         self._file = pq.ParquetFile(path)
         if not {"label_scores", "label_exact"} <= set(self._file.schema_arrow.names):
             raise DataError(f"`{path}` has no columns `label_scores` and `label_exact`. Score again.")
@@ -87,7 +90,8 @@ class LabelScores:
         groups = np.searchsorted(self._ends, wanted, side="right")
         found: dict[int, Bars | None] = {}
         for group in np.unique(groups):
-            table = self._file.read_row_group(int(group), columns=["label_scores", "label_exact"])
+            with self._lock:
+                table = self._file.read_row_group(int(group), columns=["label_scores", "label_exact"])
             start = self._ends[group] - table.num_rows
             for position in wanted[groups == group]:
                 found[int(position)] = _bars(table, int(position - start), method)

@@ -10,17 +10,28 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fvm_core.influence.metrics import top
-from pages.ui.comparison import keys_of, percentiles, shared_samples, values
+from pages.ui.comparison import keys_of, ranks_of, shared_samples, values
 from pages.ui.score_sets import FileKey, ScoreFile
+
+PIECE = 65_536
 
 
 @st.cache_data(show_spinner="Comparing the scores …", max_entries=16)
 def _correlation(keys: tuple[FileKey, ...], _files: Sequence[ScoreFile]) -> pd.DataFrame:
-    ranks = np.stack([percentiles(_files, item) for item in _files])
     labels = [item.label for item in _files]
+    return pd.DataFrame(correlate([ranks_of(_files, item) for item in _files]), index=labels, columns=labels)
+
+
+def correlate(ranks: Sequence[NDArray[np.int32]]) -> NDArray[np.float64]:
+    """Return Pearson's correlation (m, m) of `m` doubled ranks (n,), piece by piece so that no (m, n) floats exist."""
+    n, mean = len(ranks[0]), float(len(ranks[0]) + 1)
+    products = np.zeros((len(ranks), len(ranks)))
+    for start in range(0, n, PIECE):
+        piece = np.stack([rank[start : start + PIECE] for rank in ranks]) - mean
+        products += piece @ piece.T
+    size = np.sqrt(np.diag(products))
     with np.errstate(invalid="ignore", divide="ignore"):
-        matrix = np.atleast_2d(np.corrcoef(ranks))
-    return pd.DataFrame(matrix, index=labels, columns=labels)
+        return products / np.outer(size, size)
 
 
 def correlation(files: Sequence[ScoreFile]) -> pd.DataFrame:
@@ -41,15 +52,15 @@ def steps_of_k(total: int, *, points: int = 40) -> list[int]:
     return [int(k) for k in np.unique(np.round(np.geomspace(first, total, points)).astype(int))]
 
 
-def places(suspicion: NDArray[np.float64]) -> NDArray[np.int64]:
+def places(suspicion: NDArray[np.float64]) -> NDArray[np.int32]:
     """Return (n,) the place of each sample in the order of suspicion: 0 = most suspicious, ties in the given order."""
     order = top(suspicion, len(suspicion))
-    result = np.empty(len(order), dtype=np.int64)
-    result[order] = np.arange(len(order))
+    result = np.empty(len(order), dtype=np.int32)
+    result[order] = np.arange(len(order), dtype=np.int32)
     return result
 
 
-def overlap_curve(one: NDArray[np.int64], other: NDArray[np.int64], ks: Sequence[int]) -> NDArray[np.float64]:
+def overlap_curve(one: NDArray[np.integer], other: NDArray[np.integer], ks: Sequence[int]) -> NDArray[np.float64]:
     """Return overlap@k in [0, 1] for every k, from two `places`: a sample is in both tops from its later place on.
 
     >>> overlap_curve(np.array([0, 1, 2]), np.array([1, 0, 2]), [1, 2, 3]).tolist()
@@ -59,10 +70,16 @@ def overlap_curve(one: NDArray[np.int64], other: NDArray[np.int64], ks: Sequence
     return np.searchsorted(later, np.asarray(ks), side="left") / np.asarray(ks)
 
 
-@st.cache_data(show_spinner=False, max_entries=16)
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _places(key: FileKey, token: str, _files: Sequence[ScoreFile], _of: ScoreFile) -> NDArray[np.int32]:
+    return places(values(_files, _of, "suspicion"))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
 def _overlaps(keys: tuple[FileKey, ...], _files: Sequence[ScoreFile], reference: int) -> pd.DataFrame:
     ks = steps_of_k(len(shared_samples(_files)))
-    found = [places(values(_files, item, "suspicion").astype(float)) for item in _files]
+    token = shared_samples(_files).token
+    found = [_places(item.key, token, _files, item) for item in _files]
     parts = [
         pd.DataFrame({"method": item.label, "k": ks, "overlap": overlap_curve(found[reference], found[number], ks)})
         for number, item in enumerate(_files)

@@ -56,9 +56,8 @@ def distribute(
     Non-finite values are left out.
     """
     finite = np.isfinite(values)
-    positions = scale.forward(np.where(finite, values, 0.0))
     if limits is None:
-        seen = positions[finite]
+        seen = scale.forward(values[finite])
         limits = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
     low, high = limits
     if high <= low:
@@ -68,12 +67,13 @@ def distribute(
     quartiles: dict[str, tuple[float, float, float]] = {}
     counts: dict[str, int] = {}
     for group, mask in groups.items():
-        inside = mask & finite
-        total = int(inside.sum())
+        inside = np.sort(values[mask & finite])
+        total = len(inside)
         if not total:
             continue
-        heights, _ = np.histogram(np.clip(positions[inside], low, high), bins=edges)
-        first, middle, last = np.quantile(values[inside], [0.25, 0.5, 0.75])
+        ends = np.searchsorted(scale.forward(inside), edges[1:-1], side="left")
+        heights = np.diff(np.concatenate([[0], ends, [total]]))
+        first, middle, last = np.quantile(inside, [0.25, 0.5, 0.75])
         shares[group], counts[group] = 100.0 * heights / total, total
         quartiles[group] = (float(first), float(middle), float(last))
     return Distribution(title, axis, scale, edges, shares, quartiles, counts)

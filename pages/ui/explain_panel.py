@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
@@ -28,13 +27,13 @@ SOURCES = {"training": "The image picked above", "validation": "An image of the 
 
 
 def draw(
-    workspace: Workspace, file: ScoreFile, files: Sequence[ScoreFile], dataset: LabeledImages, samples: pd.Index,
-    frame: pd.DataFrame, picked: str | None,
+    workspace: Workspace, file: ScoreFile, files: Sequence[ScoreFile], dataset: LabeledImages,
+    picked: int | None, proposed: int,
 ) -> None:  # fmt: skip
-    """Draw the panel for the image `picked` (an id) or for one of the clean set, or how to pick one.
+    """Draw the panel for the image `picked` (its row) or for one of the clean set, or how to pick one.
 
-    `files` are all score files, those of other methods and models among them. `frame` is the score table (columns id,
-    suggested) whose model and validation set are asked; `samples` the ids of the dataset.
+    `file` are the scores whose model and validation set are asked, `files` all score files, those of other methods and
+    models among them. `proposed` is the label that `file` suggests for the image, -1 for none.
     """
     st.subheader("What speaks for and against this label", anchor="explain")
     with st.container(border=True, key="review_explain"), shown(stop=False):
@@ -46,15 +45,14 @@ def draw(
             source = _clean_set(file, dataset)
             row = _clean_row(source)
             suggested = -1
-        elif picked is None or picked not in samples:
+        elif picked is None:
             st.caption(
                 "Press **E** on an image of the gallery, or its Explain button. The clean and the training images that "
                 "speak most for and against its label are then looked for."
             )
             return
         else:
-            source, row = dataset, int(samples.get_loc(picked))  # type: ignore[arg-type]
-            suggested = _suggested(frame, picked)
+            source, row, suggested = dataset, picked, proposed
         identity = str(source.ids[row])
         with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
             st.html(evidence_cards.picture(thumbnail(source, row)[0], identity), width="content")
@@ -89,11 +87,6 @@ def _clean_row(source: LabeledImages) -> int:
         help="The training images that speak for and against this clean image's label are looked for.",
     )  # fmt: skip
     return int(number) - 1
-
-
-def _suggested(frame: pd.DataFrame, picked: str) -> int:
-    found = frame.loc[frame["id"] == picked, "suggested"]
-    return int(found.iloc[0]) if len(found) else -1
 
 
 def _label(dataset: LabeledImages, row: int, suggested: int) -> int:

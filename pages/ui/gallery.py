@@ -11,21 +11,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
 from fvm_core.data.dataset import LabeledImages
+from fvm_core.data.ids import IdIndex
 from fvm_core.errors import FVMError
 from fvm_core.influence.methods import METHODS
+from fvm_core.influence.store import read_ids
 from fvm_core.review.inbox import Known, Receipt, receive
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.replay import View
+from fvm_core.review.score_rows import ScoreRows
 from fvm_core.review.session import ReviewSession
 from fvm_core.review.support import Bars, LabelScores, caption
 from pages.ui.links import ROOT
 from pages.ui.review_filters import Frozen
+from pages.ui.review_selection import note_page
 from pages.ui.reviewer import mark
+from pages.ui.score_sets import FileKey
 from pages.ui.thumbnails import thumbnail
 
 KEY = "review_gallery"
@@ -47,14 +51,13 @@ _component = st.components.v2.component(
 
 @dataclass(frozen=True)
 class Shown:
-    """One queue as the gallery shows it: `frame` is the score table, `rows` its ids, `samples` those of the dataset,
-    `order` what is shown and when."""
+    """One queue as the gallery shows it: `index` finds the ids of the dataset, `table` is the score file `key`, `order`
+    what is shown and when."""
 
     dataset: LabeledImages
-    samples: pd.Index
-    frame: pd.DataFrame
-    rows: pd.Index
-    path: str
+    index: IdIndex
+    table: ScoreRows
+    key: FileKey
     run: str
     method: str
     order: Frozen
@@ -64,13 +67,18 @@ class Shown:
     def last_page(self) -> int:
         return max(-(-len(self.order.positions) // self.page_size) - 1, 0)
 
-    def on_page(self, page: int) -> NDArray[np.int64]:
+    def on_page(self, page: int) -> NDArray[np.int32]:
         return self.order.positions[page * self.page_size : (page + 1) * self.page_size]
 
     def places(self, samples: Sequence[str]) -> list[int]:
         """Return where each sample stands in the queue, -1 for one that is not in it."""
-        rows = self.rows.get_indexer(pd.Index(list(samples)))
-        return np.where(rows >= 0, self.order.place[rows], -1).tolist() if len(samples) else []
+        if not samples or not len(self.table):
+            return [-1] * len(samples)
+        positions = self.table.positions(self.index.find(samples))
+        return np.where(positions >= 0, self.order.place[positions], -1).tolist()
+
+    def ids(self, positions: NDArray[np.int32]) -> list[str]:
+        return self.dataset.ids[self.table.rows[positions]].tolist()
 
 
 def gallery(log: DecisionLog, session: ReviewSession, shown: Shown, known: Known, *, reviewer: str) -> None:
@@ -85,8 +93,8 @@ def gallery(log: DecisionLog, session: ReviewSession, shown: Shown, known: Known
     if not isinstance(sent, Mapping):
         sent = {}
     _component(
-        key=KEY, data=_data(session, shown, sent, receipt, problem, replay) | {"reviewer": mark(session, reviewer)}, on_sent_change=lambda: None,
-        on_asked_change=lambda: None,
+        key=KEY, data=_data(session, shown, sent, receipt, problem, replay) | {"reviewer": mark(session, reviewer)},
+        on_sent_change=lambda: None, on_asked_change=lambda: None,
     )  # fmt: skip
 
 
@@ -100,12 +108,13 @@ def _data(
     session: ReviewSession, shown: Shown, sent: Mapping[str, Any], receipt: Receipt, problem: str, replay: View
 ) -> dict[str, Any]:
     page, have = _view(sent, shown)
-    window = {page, min(page + 1, shown.last_page)}
+    note_page(shown.ids(shown.on_page(page)), shown.dataset.fingerprint)
+    # A new queue gets the page in view alone; the browser then asks for the one after it.
+    window = {page, min(page + 1, shown.last_page)} if have else {page}
     counts = replay.counts(len(shown.dataset))
     states = replay.states()
     history = [decision.sample for decision in replay.history(HISTORY)]
-    ids = shown.frame["id"].to_numpy()
-    told = [ids[row] for number in sorted(window | have) for row in shown.on_page(number)]
+    told = [sample for number in sorted(window | have) for sample in shown.ids(shown.on_page(number))]
     return {
         "session": session.id,
         "client": sent.get("client"),
@@ -163,14 +172,14 @@ def _view(sent: Mapping[str, Any], shown: Shown) -> tuple[int, set[int]]:
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _items(_shown: Shown, token: str, page: int) -> list[dict[str, Any]]:
-    rows = _shown.on_page(page)
-    bars = LabelScores(_shown.path).read(rows, _shown.method)
-    table = _shown.frame.iloc[rows]
-    columns = (table[name].to_numpy() for name in ("id", "label", "suggested", "score"))
-    places = _shown.samples.get_indexer(pd.Index(table["id"]))
+    positions, table = _shown.on_page(page), _shown.table
+    bars = _label_scores(_shown.key).read(positions, _shown.method)
+    columns = (column[positions] for column in (table.labels, table.suggested, table.scores, table.rows))
+    ids = read_ids(_shown.key[0], positions)
     items = []
-    for sample, given, suggested, score, place, bar in zip(*columns, places, bars, strict=True):
-        uri, problem = thumbnail(_shown.dataset, int(place)) if place >= 0 else ("", "not in the dataset")
+    for sample, given, suggested, score, place, bar in zip(ids, *columns, bars, strict=True):
+        known = 0 <= place < len(_shown.dataset) and _shown.dataset.ids[place] == sample
+        uri, problem = thumbnail(_shown.dataset, int(place)) if known else ("", "not in the dataset")
         items.append(
             {
                 "id": str(sample),
@@ -183,6 +192,11 @@ def _items(_shown: Shown, token: str, page: int) -> list[dict[str, Any]]:
             }
         )
     return items
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _label_scores(key: FileKey) -> LabelScores:
+    return LabelScores(key[0])
 
 
 def _bars(bars: Bars | None) -> dict[str, Any] | None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import streamlit as st
-from numpy.typing import NDArray
 
 from fvm_core.data.dataset import LabeledImages
+from fvm_core.influence.store import read_ids, read_scores
 from fvm_core.provenance import digest
 from fvm_core.review.export import Exported, corrected_labels, export_provenance, use_as_dataset, write_export
 from fvm_core.review.log import DecisionLog
@@ -21,6 +18,8 @@ from fvm_core.workspace import Workspace
 from pages.ui.errors import shown
 from pages.ui.export_forms import export_forms
 from pages.ui.links import link
+from pages.ui.review_filters import shown_positions
+from pages.ui.score_sets import ScoreFile
 from pages.ui.text import plain
 
 TYPES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet", ".json": "application/json"}
@@ -32,21 +31,19 @@ def export_section(
     log: DecisionLog,
     session: ReviewSession,
     dataset: LabeledImages,
-    scores: pd.DataFrame,
-    provenance: Mapping[str, Any],
-    order: NDArray[np.int64],
+    file: ScoreFile,
 ) -> None:
-    """Draw the buttons; `order` (m,) are the rows of `scores` that the gallery's filter shows.
-
-    Files go to the workspace's exports folder first; the browser may download them from there.
-    """
+    """Draw the buttons. Files go to the workspace's exports folder first; the browser may download them from there."""
     st.subheader("Take the labels home")
     st.markdown(
         "Every sample with its label after your review, who decided it and on which score. "
         "Samples without a decision keep their given label."
     )
 
+    provenance = file.provenance
+
     def write(name: str) -> Exported:
+        scores = read_scores(file.path, columns=["id", "score", "suggested"]).frame
         replay = log.replay(session.id)
         frame = corrected_labels(
             dataset, replay.states(), scores=scores, method=str(provenance["method"]),
@@ -64,7 +61,7 @@ def export_section(
     with right, shown(stop=False):
         _use(workspace, session, dataset, write)
     with st.expander("For other tools, with or without the images", icon=":material/ios_share:", key="export_forms"):
-        export_forms(workspace, session, dataset, write, lambda: scores["id"].iloc[order].tolist())
+        export_forms(workspace, session, dataset, write, lambda: read_ids(file.path, shown_positions()))
 
 
 def _downloads(files: Exported | None) -> None:

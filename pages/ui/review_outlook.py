@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
@@ -46,15 +45,13 @@ class Ranked:
 @st.fragment
 def draw(
     workspace: Workspace, file: ScoreFile, files: Sequence[ScoreFile], dataset: LabeledImages,
-    decisions: Mapping[str, Decision], ids: pd.Index,
+    decisions: Mapping[str, Decision], places: Mapping[str, int],
 ) -> None:  # fmt: skip
-    """Draw the panel. `decisions` hold, by id; `ids` are those of the score file, in its order."""
+    """Draw the panel. `decisions` hold, by id; `places` is where they are in the score file, -1: not there."""
     st.subheader("How far to go", anchor="outlook")
     with st.container(border=True, key="review_outlook"), shown(stop=False):
         posterior = _posterior(file, files)
         ranked = _ranked(file.key, None if posterior is None else posterior.key)
-        found_at = ids.get_indexer(pd.Index(list(decisions), dtype=object)).tolist()
-        places = dict(zip(decisions, found_at, strict=True))
         found = verdicts(len(ranked.order), places, decisions)[ranked.order]
         first, second, third = st.tabs(TABS)
         with first:

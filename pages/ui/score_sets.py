@@ -111,6 +111,11 @@ def unique_labels(files: Sequence[ScoreFile]) -> list[ScoreFile]:
     return [replace(item, label=f"{item.label} ({item.run})") if seen.count(item.label) > 1 else item for item in files]
 
 
+def labels_of(files: Iterable[ScoreFile]) -> tuple[str, ...]:
+    """Return the labels, which another file in the workspace may change: part of the key of what shows them."""
+    return tuple(item.label for item in files)
+
+
 def by_fingerprint(files: Iterable[ScoreFile]) -> dict[str, list[ScoreFile]]:
     """Group files by the dataset they score; the group with most files first."""
     groups: dict[str, list[ScoreFile]] = {}

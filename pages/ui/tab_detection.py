@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from pages.ui import chart
-from pages.ui.comparison import Samples, shared_samples, values
+from pages.ui.comparison import Samples, keys_of, shared_samples, values
 from pages.ui.detection import detection_curves, detection_table
 from pages.ui.figures import detection
-from pages.ui.score_sets import BASELINES, ScoreFile, line_styles
+from pages.ui.score_sets import BASELINES, FileKey, ScoreFile, labels_of, line_styles
 from pages.ui.text import plain
 from pages.ui.verdict import verdicts
 
@@ -72,9 +73,16 @@ def draw(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> None:
     roc, recall = detection_curves(files)
     both = pd.concat([roc.assign(curve="roc"), recall.assign(curve="precision-recall")], ignore_index=True)
     chart.draw(
-        detection(roc, recall, line_styles(files), wrong / total), name="detection-curves", data=both,
+        _figure(keys_of(files), labels_of(files), files, wrong / total), name="detection-curves", data=both,
         alt="ROC and precision-recall curves of the chosen methods",
     )  # fmt: skip
+
+
+@st.cache_resource(show_spinner=False, max_entries=24)
+def _figure(
+    keys: tuple[FileKey, ...], labels: tuple[str, ...], _files: Sequence[ScoreFile], prevalence: float
+) -> go.Figure:
+    return detection(*detection_curves(_files), line_styles(_files), prevalence)
 
 
 def _verdicts(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> None:

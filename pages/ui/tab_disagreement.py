@@ -109,7 +109,7 @@ def _table(
         suggested = values(files, two, "suggested")[order]
     return pd.DataFrame(
         {
-            "id": samples.ids[order],
+            "id": samples.ids_at(order),
             "row": samples.rows[order],
             "given": named(samples.labels[order]),
             "suggested": named(suggested),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
@@ -15,8 +16,9 @@ from pages.ui.comparison import Samples, keys_of, percentiles, shared_samples, v
 from pages.ui.distribution import Distribution, distribute
 from pages.ui.figures_spread import histograms, violins
 from pages.ui.scales import Scale, fit_scale
-from pages.ui.score_sets import ScoreFile
+from pages.ui.score_sets import FileKey, ScoreFile, labels_of
 
+SKETCH = 20_001
 MEASURES = {"suspicion": "Suspicion", "score": "Own sign", "rank": "Rank"}
 COLUMN = {key: "ours" if key in ("influence", "standard") else key for key in METHODS}
 BOUNDED = ("margin", "el2n", "confident")
@@ -68,18 +70,15 @@ def groups_of(samples: Samples) -> dict[str, NDArray[np.bool_]]:
 
 @st.cache_resource(show_spinner="Comparing the scores …", max_entries=24)
 def _panels(
-    keys: tuple[tuple[str, int], ...], _files: Sequence[ScoreFile], measure: str, same_axes: bool, linear: bool
-) -> list[Distribution]:
-    samples = shared_samples(_files)
-    groups = groups_of(samples)
-    numbers = [
-        percentiles(_files, item) if measure == "rank" else values(_files, item, measure).astype(float)
-        for item in _files
-    ]
-    scales, limits = _axes([item.method for item in _files], numbers, measure, same_axes, linear)
+    keys: tuple[FileKey, ...], labels: tuple[str, ...], _files: Sequence[ScoreFile], measure: str, same_axes: bool,
+    linear: bool,
+) -> list[Distribution]:  # fmt: skip
+    groups = groups_of(shared_samples(_files))
+    sketches = [] if measure == "rank" else [sketch(_numbers(_files, item, measure)) for item in _files]
+    scales, limits = _axes([item.method for item in _files], sketches, measure, same_axes, linear)
     return [
         distribute(
-            number,
+            _numbers(_files, item, measure),
             groups,
             title=item.label,
             axis=axis_title(item.method, measure),
@@ -87,26 +86,52 @@ def _panels(
             limits=limit,
             bins=50 if measure == "rank" else 60,
         )
-        for item, number, scale, limit in zip(_files, numbers, scales, limits, strict=True)
+        for item, scale, limit in zip(_files, scales, limits, strict=True)
     ]
 
 
+def _numbers(files: Sequence[ScoreFile], of: ScoreFile, measure: str) -> NDArray[np.float64]:
+    return percentiles(files, of) if measure == "rank" else values(files, of, measure).astype(float, copy=False)
+
+
+def sketch(numbers: NDArray[np.float64], *, most: int = SKETCH) -> NDArray[np.float64]:
+    """Return the finite `numbers` in order, at most `most` of them, evenly spaced in rank, the ends among them.
+
+    What an axis is chosen from: its quantiles are off by at most 1 / `most` in rank.
+    """
+    ordered = np.sort(numbers[np.isfinite(numbers)])
+    if len(ordered) <= most:
+        return ordered
+    return ordered[np.linspace(0, len(ordered) - 1, most).round().astype(np.int64)]
+
+
 def _axes(
-    methods: Sequence[str], numbers: Sequence[NDArray[np.float64]], measure: str, same_axes: bool, linear: bool
+    methods: Sequence[str], sketches: Sequence[NDArray[np.float64]], measure: str, same_axes: bool, linear: bool
 ) -> tuple[list[Scale], list[tuple[float, float]]]:
     """Return scale and limits of each panel; with `same_axes` those of one method are equal."""
     if measure == "rank":
         return [Scale()] * len(methods), [(0.0, 100.0)] * len(methods)
     scales, limits = [], []
-    for method, number in zip(methods, numbers, strict=True):
-        alike = [other for key, other in zip(methods, numbers, strict=True) if key == method]
-        pool = np.concatenate(alike) if same_axes else number
+    for method, own in zip(methods, sketches, strict=True):
+        alike = [other for key, other in zip(methods, sketches, strict=True) if key == method]
+        pool = np.concatenate(alike) if same_axes else own
         scale = Scale() if linear or method in BOUNDED else fit_scale(pool)
-        finite = pool[np.isfinite(pool)]
-        low, high = np.quantile(scale.forward(finite), [0.0005, 0.9995]) if finite.size else (0.0, 1.0)
+        low, high = np.quantile(scale.forward(pool), [0.0005, 0.9995]) if pool.size else (0.0, 1.0)
         scales.append(scale)
         limits.append((float(low), float(high)))
     return scales, limits
+
+
+@st.cache_resource(show_spinner=False, max_entries=24)
+def _figure(
+    keys: tuple[FileKey, ...], labels: tuple[str, ...], _files: Sequence[ScoreFile], shape: str, measure: str,
+    same_axes: bool, linear: bool,
+) -> go.Figure:  # fmt: skip
+    """Return the chart; building one of many panels takes longer than anything else on a warm page."""
+    placed, columns = arranged(_files, _panels(keys, labels, _files, measure, same_axes, linear))
+    if shape == "Violins":
+        return violins(placed, columns=columns)
+    return histograms(placed, columns=columns, same_height=same_axes)
 
 
 def arranged(files: Sequence[ScoreFile], panels: Sequence[Distribution]) -> tuple[list[Distribution | None], int]:
@@ -152,20 +177,18 @@ def draw(files: Sequence[ScoreFile]) -> None:
         disabled=measure == "rank",
         help="By default the axis is logarithmic where scores span powers of ten",
     )
-    panels = _panels(keys_of(files), files, measure or "suspicion", same_axes, linear)
-    placed, columns = arranged(files, panels)
-    if shape == "Violins":
-        figure = violins(placed, columns=columns)
-    else:
-        figure = histograms(placed, columns=columns, same_height=same_axes)
+    measure = measure or "suspicion"
+    which = (keys_of(files), labels_of(files), files)
+    panels = _panels(*which, measure, same_axes, linear)
+    figure = _figure(*which, shape or "Histograms", measure, same_axes, linear)
     chart.draw(
         figure,
         name=f"distributions-{measure}",
         data=pd.concat([panel.frame() for panel in panels]),
-        alt=f"{shape} of {MEASURES[measure or 'suspicion']} for {len(panels)} methods",
+        alt=f"{shape} of {MEASURES[measure]} for {len(panels)} methods",
     )
     marks = "points are medians, bars quartiles" if shape == "Violins" else "dashed lines are medians"
-    st.caption(_explain(samples, measure or "suspicion", linear, marks))
+    st.caption(_explain(samples, measure, linear, marks))
 
 
 def _explain(samples: Samples, measure: str, linear: bool, marks: str) -> str:
