@@ -26,7 +26,9 @@ PAGES: dict[str, PageInfo] = {
     "score": PageInfo("pages/score.py", "Score", ":material/scoreboard:"),
     "compare": PageInfo("pages/compare.py", "Compare", ":material/compare_arrows:"),
     "map": PageInfo("pages/map.py", "Map", ":material/scatter_plot:"),
+    "noise": PageInfo("pages/noise.py", "Label noise", ":material/grid_on:"),
     "review": PageInfo("pages/review.py", "Review", ":material/fact_check:"),
+    "learn": PageInfo("pages/learn.py", "Learn", ":material/school:"),
     "experiments": PageInfo("pages/experiments.py", "Experiments", ":material/science:"),
     "jobs": PageInfo("pages/jobs.py", "Jobs", ":material/manufacturing:"),
 }

@@ -1,0 +1,74 @@
+"""Questions to try on the Learn page. Each answer can be seen in the app, and a test checks each."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+PARTS: dict[str, str] = {
+    "risk": "Figure 1, alive",
+    "sam": "One step of SAM",
+    "landscape": "The real landscape",
+    "fading": "Why the standard score fades",
+    "bound": "The bound",
+    "flag": "From a gradient to a flag",
+}
+"""The parts of the page in their order: the name in the code and the one on the tab."""
+
+QUESTIONS: dict[str, tuple[tuple[str, str], ...]] = {
+    "risk": (
+        (
+            "Start at the minima (offset 0) and take the first-order estimate. What does it say of any change?",
+            "Nothing: 0, whatever the change, since the slope is 0 there. The gap is the whole change. This is why the "
+            "paper takes the second-order term (Eq. 19).",
+        ),
+        (
+            "Which minimum has the larger second-order gap for the change that it starts with?",
+            "The sharp one, by far: its parabola leaves the curve at once, that of the flat one follows it.",
+        ),
+        (
+            "Give the flat minimum the width of the sharp one (0.35). Is there still a difference?",
+            "No: the two gaps are the same. The width makes the difference, not the place.",
+        ),
+    ),
+    "sam": (
+        ("Set the radius to 0. Which paths fall together?", "SGD, SAM, ASAM and F-SAM: there is nothing to climb."),
+        ("Set F-SAM's sigma to 0. Whose path is it?", "SAM's, step for step: nothing is taken off the gradient."),
+        (
+            "Leave everything as it is at first. Who ends in the sharp basin?",
+            "SGD alone. SAM, ASAM, F-SAM and LPF pass it and end in the flat one.",
+        ),
+    ),
+    "landscape": (
+        (
+            "Compare the loss at the centre of a model's random panel with that at its mark on the plane.",
+            "They are equal: both are the model itself.",
+        ),
+    ),
+    "fading": (
+        (
+            "Does the width of the bins change from snapshot to snapshot?",
+            "No: all snapshots share their bins, so what shrinks is the score.",
+        ),
+    ),
+    "bound": (
+        (
+            "Count a removal as 1/N of the influence. Which of the two bounds moves?",
+            "Eq. 11 alone: its numerator shrinks with 1/N squared while the risk below stays. Eq. 37 divides by the "
+            "range of the influence, which shrinks alike.",
+        ),
+    ),
+    "flag": (
+        (
+            "Add up the bars of one label over all layers. What is it?",
+            "s of that label, as in the score file; the label with the smallest sum is the suggested one (Eq. 22).",
+        ),
+    ),
+}
+
+
+def draw(part: str) -> None:
+    """Draw the questions of a part, each answer behind a click."""
+    st.markdown("##### Questions to try")
+    for question, answer in QUESTIONS[part]:
+        with st.expander(question, icon=":material/help:"):
+            st.markdown(answer)
