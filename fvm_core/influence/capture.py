@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from fvm_core.influence.layers import Calls
 
@@ -47,6 +48,8 @@ class Capture:
         self._inputs: dict[str, list[Tensor]] = {}
         self._closing = self._final = False
         self._leaves: list[Tensor] = []
+        self._edges: dict[str, list[GradientEdge]] = {}
+        self._wanted: frozenset[str] | None = None
         self._grads: dict[str, list[tuple[int, int, Tensor]]] = {}
         self._consumer: Consumer | None = None
         self._together: frozenset[str] = frozenset()
@@ -55,6 +58,7 @@ class Capture:
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (b, c), attached to a graph that reaches every hooked layer's output."""
         self._inputs, self._leaves = {name: [] for name in self.expected}, []
+        self._edges = {name: [] for name in self.expected}
         handles = [
             self.model.get_submodule(name).register_forward_hook(self._saver(name), prepend=True, with_kwargs=True)
             for name in self.expected
@@ -80,13 +84,15 @@ class Capture:
                 # A clone: later code may change the output in place, which autograd forbids on a leaf.
                 self._leaves.append(out.detach().requires_grad_())
                 out = self._leaves[-1].clone()
+            # Of the output as it is here: later code may change it in place.
+            self._edges[name].append(get_gradient_edge(out))
             out.register_hook(lambda grad: self._arrived(name, call, grad.detach()))
             return out
 
         return save
 
     def _arrived(self, name: str, call: int, grad: Tensor) -> None:
-        if self._consumer is None:
+        if self._consumer is None or (self._wanted is not None and name not in self._wanted):
             return
         if self.expected[name] > 1 or name in self._together:
             self._grads[name].append((self._index, call, grad))
@@ -104,30 +110,36 @@ class Capture:
         consumer: Consumer,
         *,
         together: frozenset[str] = frozenset(),
+        layers: frozenset[str] | None = None,
+        downward: bool = True,
         last: bool = True,
     ) -> None:
         """Send each cotangent (b, c) back from the logits.
 
         The consumer gets a layer as soon as its gradient is there; a layer in `together` once, for all cotangents,
-        when the last one's gradient is there (the others' are held until then).
+        when the last one's gradient is there (the others' are held until then). `layers`: the consumer gets
+        these only; with `downward` False nothing below them is computed.
         """
-        self._consumer, self._together = consumer, together
+        self._consumer, self._together, self._wanted = consumer, together, layers
         self._grads = {name: [] for name, count in self.expected.items() if count > 1 or name in together}
+        ends: list[Tensor] | list[GradientEdge] = self._leaves
+        if layers is not None and not downward:
+            ends = [edge for name in layers for edge in self._edges[name]]
         try:
             for index, cotangent in enumerate(cotangents):
                 self._index, self._closing = index, index == len(cotangents) - 1
                 self._final = last and self._closing
-                if logits.requires_grad:
+                if logits.requires_grad and ends:
                     # Not `backward`: that would add up in the leaves, in the very memory of gradients that are held.
                     retain = not last or index < len(cotangents) - 1
-                    torch.autograd.grad(logits, self._leaves, cotangent, retain_graph=retain, allow_unused=True)
+                    torch.autograd.grad(logits, ends, cotangent, retain_graph=retain, allow_unused=True)
                 for name in self._grads:
                     if name not in together or self._closing:
                         self._hand_on(name, consumer)
         finally:
             self._consumer, self._grads = None, {}
             if last:
-                self._inputs, self._leaves = {}, []
+                self._inputs, self._leaves, self._edges = {}, [], {}
 
     def _hand_on(self, name: str, consumer: Consumer) -> None:
         grads, self._grads[name] = self._grads[name], []

@@ -115,14 +115,6 @@ class EigenGradients(SquaredGradients):
             engine.plan, rules={**engine.plan.rules, **rules}, owned={**engine.plan.owned, **owned}
         )  # fmt: skip
 
-    def head_metric(self, layer: str, a: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        if layer not in self.bases:
-            return super().head_metric(layer, a, weights)
-        basis = self.bases[layer]
-        ones = a.new_ones(len(a), len(basis.inner) - a.shape[1])
-        reach = (torch.cat([a, ones], dim=1).double() @ basis.inner.double()).square()
-        return reach @ weights[layer].double().t(), basis.outer.double()
-
     def shapes(self) -> dict[str, torch.Size]:
         within = {name for basis in self.bases.values() for name in basis.names}
         others = {name: shape for name, shape in super().shapes().items() if name not in within}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,12 @@ from torch.nn import functional as F
 from fvm_core.errors import DataError, SettingsError
 from fvm_core.influence.capture import Capture, evaluating
 from fvm_core.influence.fallback import fallback_gradients
-from fvm_core.influence.layers import Calls, contract, default_budget
+from fvm_core.influence.forward_pass import ForwardPass, total
+from fvm_core.influence.layers import Calls, default_budget
 from fvm_core.influence.plan import Plan, make_plan
 
-HELD_BYTES = 256 * 2**20
-"""Bytes of output gradients of several labels that are held at once."""
+HIDDEN_TOP = 2
+"""Hidden layers with matrices or filters among the `top_layers`."""
 
 
 def residuals(logits: Tensor, labels: Tensor) -> Tensor:
@@ -47,6 +48,17 @@ class SquaredGradients:
         """Sentences on parameters that no layer rule covers."""
         return self.plan.notes
 
+    @contextmanager
+    def running(self, x: Tensor, weights: Mapping[str, Tensor]) -> Iterator[ForwardPass]:
+        """Run the model on x (b, ...) once, for any number of backward passes within the block."""
+        local = self._local(weights)
+        with evaluating(self.model):
+            capture = Capture(
+                self.model, {name: self.plan.calls[name] for name in local}, channels_last=self.plan.channels_last
+            )
+            logits = self._alone(x) if self.plan.alone else capture.forward(x)
+            yield ForwardPass(self.model, self.plan, self.budget, x, weights, local, capture, logits)
+
     def contributions(
         self, x: Tensor, cotangents: Callable[[Tensor], Tensor], weights: Mapping[str, Tensor]
     ) -> tuple[list[dict[str, Tensor]], Tensor]:
@@ -55,34 +67,23 @@ class SquaredGradients:
         `cotangents(logits)` gives (m, b, c): m gradients at the logits; the forward pass is shared by them.
         `weights` has one tensor of the parameter's shape for each parameter that counts.
         """
-        local = self._local(weights)
-        with evaluating(self.model):
-            wanted = {name: self.plan.calls[name] for name in local}
-            capture = Capture(self.model, wanted, channels_last=self.plan.channels_last)
-            logits = self._alone(x) if self.plan.alone else capture.forward(x)
-            pulls = list(cotangents(logits.detach()))
-            out = [{name: x.new_zeros(len(x)) for name in weights} for _ in pulls]
-            many = len(pulls) > 1
-            together = frozenset(name for name in local if many and self.plan.rules[name].together)
-            size = max(1, HELD_BYTES // max(1, sum(capture.bytes_out[name] for name in together)))
-            for start in range(0, len(pulls), size):
-                group = out[start : start + size]
+        with self.running(x, weights) as run:
+            logits = run.logits.detach()
+            return run.contributions(list(cotangents(logits))), logits
 
-                def consume(
-                    layer: str, indices: list[int], calls: list[Calls], group: list[dict[str, Tensor]] = group
-                ) -> None:
-                    module, owned = self.model.get_submodule(layer), self.plan.owned[layer]
-                    parts = self.plan.rules[layer].weighted_many(module, calls, local[layer], self.budget)
-                    for index, part in zip(indices, parts, strict=True):
-                        group[index].update({owned[key]: value for key, value in part.items()})
-
-                last = start + size >= len(pulls)
-                capture.backward(logits, pulls[start : start + size], consume, together=together, last=last)
-            for found, pull in zip(out, pulls, strict=True):
-                for rows, grads in self._others(x, pull, tuple(weights)):
-                    for name, value in grads.items():
-                        found[name][rows] = contract(value.square(), weights[name].reshape(-1))
-        return out, logits.detach()
+    def top_layers(self, weights: Mapping[str, Tensor]) -> frozenset[str]:
+        """Return the layers with a rule that run last: the head, and two more weight matrices or filters above which
+        no backward pass is dear. With `weights` of theirs; empty where there are none."""
+        names: list[str] = []
+        matrices = 0
+        for name in reversed(self.plan.owned):
+            if any(own in weights for own in self.plan.owned[name].values()):
+                names.append(name)
+                weight = getattr(self.model.get_submodule(name), "weight", None)
+                matrices += weight is not None and weight.dim() > 1
+            if matrices > HIDDEN_TOP:
+                break
+        return frozenset(names)
 
     def sums(self, x: Tensor, y: Tensor, totals: dict[str, Tensor]) -> None:
         """Add the sum over samples of squared gradients of cross-entropy to `totals` {parameter: float64}, in place."""
@@ -119,18 +120,6 @@ class SquaredGradients:
         found, logits = self.contributions(x, lambda z: torch.stack([residuals(z, y) for y in labels.t()]), weights)
         return torch.stack([total(part) for part in found], dim=1), logits
 
-    def head_metric(self, layer: str, a: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Return what the Linear `layer` adds to s, from its input a (b, in) and the gradient g (b, c) at its output:
-        `scale` (b, c) float64 and None for the sum over c of scale g^2, or (scale, Q) for that of scale (g Q)^2."""
-        owned = self.plan.owned[layer]
-        head: Any = self.model.get_submodule(layer)
-        scale = a.new_zeros(len(a), head.out_features, dtype=torch.float64)
-        if owned["weight"] in weights:
-            scale += a.double().square() @ weights[owned["weight"]].double().t()
-        if owned.get("bias") in weights:
-            scale += weights[owned["bias"]].double()
-        return scale, None
-
     def shapes(self) -> dict[str, torch.Size]:
         """Return the shapes of what `weights` and `totals` may hold: here the parameters'."""
         return {name: value.shape for name, value in self.model.named_parameters()}
@@ -158,11 +147,6 @@ class SquaredGradients:
         if not names:
             return iter(())
         return fallback_gradients(self.model, names, x, pull, budget=self.budget, by_loop=self.plan.by_loop)
-
-
-def total(contributions: Mapping[str, Tensor]) -> Tensor:
-    """Return (b,) float64, the sum over parameters."""
-    return torch.stack([value.double() for value in contributions.values()]).sum(0)
 
 
 def check_labels(y: Tensor, x: Tensor) -> None:

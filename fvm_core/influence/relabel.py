@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fvm_core.influence.capture import evaluating
 from fvm_core.influence.per_sample import SquaredGradients, residuals
@@ -55,81 +55,41 @@ def shortlist(
 ) -> LabelScores:
     """Return the same suggestion as `all_labels` from fewer backward passes (branch and bound).
 
-    The last linear layer's part of s follows from the forward pass alone and is a lower bound of s. Labels are tried
-    from the smallest bound up, AT_ONCE at a time; one whose bound exceeds the best exact s cannot win and keeps its
-    bound. The given label is always exact. Without a linear layer at the end every label is tried.
+    s is a sum over layers of numbers >= 0, so what the last layers give (`top_layers`) is a lower bound of s, for which
+    only the end of the network is gone back through: it is taken for every label. The rest is taken for the given label
+    and for the most promising others, from the smallest bound up; one whose bound exceeds the best exact s cannot win
+    and keeps its bound.
     """
-    exact_scores, logits, bounds = _given(engine, x, y, weights, batch_size)
-    bounds = bounds[:, :classes]
-    scores = bounds.scatter(1, y.unsqueeze(1), exact_scores.unsqueeze(1))
-    exact = torch.zeros_like(scores, dtype=torch.bool).scatter(1, y.unsqueeze(1), True)
-    size = min(AT_ONCE, scores.shape[1])
+    top = engine.top_layers(weights)
+    if not top or {name for layer in top for name in engine.plan.owned[layer].values()} >= set(weights):
+        return all_labels(engine, x, y, weights, classes=classes)
+    parts = []
+    for start in range(0, len(x), batch_size):
+        rows = slice(start, start + batch_size)
+        with engine.running(x[rows], weights) as run:
+            logits = run.logits.detach()
+            every = [residuals(logits, torch.full_like(y[rows], label)) for label in range(logits.shape[1])]
+            bounds = run.totals(every[: classes or len(every)], layers=top, last=False)
+            parts.append((bounds, run.totals([residuals(logits, y[rows])], without=top)[:, 0], logits))
+    bounds, below, logits = (torch.cat(items) for items in zip(*parts, strict=True))
+    given = y.unsqueeze(1)
+    scores = bounds.scatter_add(1, given, below.unsqueeze(1))
+    exact = torch.zeros_like(scores, dtype=torch.bool).scatter(1, given, True)
+    size = 1
     while True:
         best = scores.masked_fill(~exact, torch.inf).amin(1)
-        bound, label = scores.masked_fill(exact, torch.inf).topk(size, dim=1, largest=False)
+        bound, label = scores.masked_fill(exact, torch.inf).topk(min(size, scores.shape[1]), dim=1, largest=False)
         open_rows = torch.nonzero(bound[:, 0] <= best * (1 + SLACK)).squeeze(1)
         if len(open_rows) == 0:
             break
         for rows in open_rows.split(batch_size):
             # A label beyond the last one left repeats it: all samples of a batch get as many.
             chosen = torch.where(bound[rows].isinf(), label[rows, :1], label[rows])
-            scores[rows.unsqueeze(1), chosen] = engine.label_scores(x[rows], chosen, weights)[0]
+            with engine.running(x[rows], weights) as run:
+                pulls = [residuals(logits[rows], labels) for labels in chosen.unbind(1)]
+                below = run.totals(pulls, without=top)
+            scores[rows.unsqueeze(1), chosen] = bounds[rows.unsqueeze(1), chosen] + below
             exact[rows.unsqueeze(1), chosen] = True
+        size = AT_ONCE
     suggested = scores.masked_fill(~exact, torch.inf).argmin(1)
-    return LabelScores(scores.gather(1, y.unsqueeze(1)).squeeze(1), scores, exact, suggested, logits)
-
-
-def _given(
-    engine: SquaredGradients, x: Tensor, y: Tensor, weights: Mapping[str, Tensor], batch_size: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return s of the given labels (n,), logits (n, c) and lower bounds for every label (n, c)."""
-    parts = []
-    for start in range(0, len(x), batch_size):
-        rows = slice(start, start + batch_size)
-        with _HeadInput(engine.model) as head:
-            s, logits = engine.scores(x[rows], y[rows], weights)
-        parts.append((s, logits, _bounds(head, logits, engine, weights)))
-    first, second, third = (torch.cat(items) for items in zip(*parts, strict=True))
-    return first, second, third
-
-
-class _HeadInput:
-    """Finds the Linear whose output is the logits, and keeps its input."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.seen: list[tuple[str, Tensor, Tensor, int]] = []
-
-    def __enter__(self) -> _HeadInput:
-        self._handles = [
-            module.register_forward_hook(self._saver(name))
-            for name, module in self.model.named_modules()
-            if type(module) is nn.Linear
-        ]
-        return self
-
-    def _saver(self, name: str):  # type: ignore[no-untyped-def]
-        def save(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
-            if args and args[0].dim() == 2:
-                self.seen.append((name, args[0].detach(), out, out._version))
-
-        return save
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-
-def _bounds(head: _HeadInput, logits: Tensor, engine: SquaredGradients, weights: Mapping[str, Tensor]) -> Tensor:
-    """Return (b, c) float64: the last layer's part of s for every label; 0 where there is none."""
-    bounds = torch.zeros_like(logits, dtype=torch.float64)
-    for name, inner, out, version in head.seen:
-        same = out.shape == logits.shape and out.data_ptr() == logits.data_ptr() and out._version == version
-        if name not in engine.plan.owned or not same:
-            continue
-        scale, basis = engine.head_metric(name, inner, weights)
-        for label in range(logits.shape[1]):
-            pull = residuals(logits.double(), torch.full_like(logits[:, 0], label, dtype=torch.long))
-            pull = pull if basis is None else pull @ basis
-            bounds[:, label] = (pull.square() * scale).sum(1)
-    return bounds
+    return LabelScores(scores.gather(1, given).squeeze(1), scores, exact, suggested, logits)
