@@ -9,21 +9,25 @@ import streamlit as st
 
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.data.ids import IdIndex
+from fvm_core.influence.store import read_ids
 from fvm_core.provenance import digest
 from fvm_core.review.inbox import Known
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.score_rows import ScoreRows, read_score_rows
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import current_workspace
-from pages.ui import explain_panel, review_outlook, review_selection
+from pages.ui import explain_panel, review_outlook, review_selection, review_team
 from pages.ui.errors import shown
 from pages.ui.gallery import Shown, asked, gallery
 from pages.ui.links import link
 from pages.ui.review_export import export_section
-from pages.ui.review_filters import choose_filter, frozen_queue
+from pages.ui.review_filters import choose_filter, frozen_queue, shown_positions
 from pages.ui.review_session import choose_session
+from pages.ui.review_team import Team
+from pages.ui.reviewer import choose_reviewer
 from pages.ui.score_choice import choose_scores, scored_dataset
 from pages.ui.score_sets import FileKey, ScoreFile, listed
+from pages.ui.team_queue import own_share
 
 EMPTY = ":material/fact_check:"
 
@@ -50,6 +54,8 @@ def main() -> None:
     with review:
         session = choose_session(log, dataset=file.dataset, fingerprint=file.fingerprint)
     with shown():
+        reviewer = choose_reviewer(log, session, team=not workspace.review_url.startswith("sqlite"))
+    with shown():
         table = _table(file.key)
     index = _index(dataset, dataset.fingerprint)
     known = Known(
@@ -62,32 +68,36 @@ def main() -> None:
         },
     )
     picked = asked()
-    _work(log, session, file, dataset, index, table, known, picked)
+    _work(log, session, file, dataset, index, table, known, picked, reviewer)
     row = None if picked is None else index.row(picked)
     at = -1 if row is None else int(table.positions([row])[0])
     explain_panel.draw(workspace, file, files, dataset, row, -1 if at < 0 else int(table.suggested[at]))
-    decisions = log.replay(session.id).states()
+    decisions = log.replay(session.id).seen_by(reviewer, log.assignments(session.id).blind).states()
     review_outlook.draw(workspace, file, files, dataset, decisions, _places(table, index, decisions))
+    team = Team(workspace, log, session, dataset, reviewer, lambda: read_ids(file.path, shown_positions()))
+    review_team.draw(team, picked)
     export_section(workspace, log, session, dataset, file)
 
 
 @st.fragment
 def _work(
     log: DecisionLog, session: ReviewSession, file: ScoreFile, dataset: LabeledImages, index: IdIndex, table: ScoreRows,
-    known: Known, picked: str | None,
+    known: Known, picked: str | None, reviewer: str,
 ) -> None:  # fmt: skip
     """Draw filters and gallery; they run alone. The whole page runs again when another image than `picked` is to be
     explained."""
     with shown(stop=False):
         wanted, page_size = choose_filter(dataset.class_names, table)
         wanted = replace(wanted, ids=review_selection.chosen(file.fingerprint))
-        states = log.replay(session.id).states()
+        given = log.assignments(session.id)
+        states = log.replay(session.id).seen_by(reviewer, given.blind).states()
         places = _places(table, index, states)
         actions = {place: states[sample].action for sample, place in places.items() if place >= 0}
-        order = frozen_queue(table, wanted, actions, key=(session.id, *file.key, page_size))
+        order = frozen_queue(table, wanted, actions, key=(session.id, *file.key, page_size, reviewer))
+        order = own_share(order, given, reviewer, states, lambda found: read_ids(file.path, found))
         queue = Shown(dataset, index, table, file.key, file.run, file.method, order, page_size)
         with st.container(key="live_review"):
-            gallery(log, session, queue, known, reviewer=session.reviewer)
+            gallery(log, session, queue, known, reviewer=reviewer)
     if asked() != picked:
         st.rerun()
 

@@ -29,7 +29,8 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Given:
-    """One image for one reviewer. `blind`: each of its reviewers sees only their own decision on it."""
+    """One image for one reviewer. `blind`: each of its reviewers sees only their own decision on it. `withdrawn`: it
+    is the reviewer's no more (with `blind`: it stays blind and is given to nobody)."""
 
     sample: str
     reviewer: str
@@ -48,8 +49,8 @@ def split(
 ) -> list[Given]:
     """Share `samples` among `reviewers`: "turns" deals them out one by one, "blocks" keeps neighbours together.
 
-    A share `overlap` in [0, 1] of the samples, chosen at random by `seed`, goes to `people` reviewers each, blind; the
-    further ones go to whoever has the fewest. Everyone's images come in the order of `samples`. O(n r).
+    A share `overlap` in [0, 1] of the samples, chosen at random by `seed`, goes to `people` reviewers each, blind. In
+    all everyone gets as many images as the others, but for one or two. O(n r).
 
     Raises:
         ReviewError: no or repeated names, an unknown way, a share outside [0, 1], more people than there are.
@@ -66,17 +67,18 @@ def split(
             f"`people` must be 2 to the number of reviewers ({len(names)}), got {people!r}. Name more reviewers."
         )
     n, r = len(samples), len(names)
-    owner = np.arange(n) % r if way == "turns" else np.arange(n) * r // max(n, 1)
-    shared = set(np.random.default_rng(seed).permutation(n)[: round(overlap * n)].tolist())
-    load = np.bincount(owner, minlength=r)
-    found = []
-    for place, sample in enumerate(samples):
-        found.append(Given(sample, names[owner[place]], place in shared))
-        if place in shared:
-            others = sorted((k for k in range(r) if k != owner[place]), key=lambda k: load[k])[: people - 1]
-            load[others] += 1
-            found += [Given(sample, names[k], True) for k in others]
-    return found
+    shared = sorted(np.random.default_rng(seed).permutation(n)[: round(overlap * n)].tolist())
+    owners = {place: [(turn + k) % r for k in range(people)] for turn, place in enumerate(shared)}
+    alone = [place for place in range(n) if place not in owners]
+    load = np.bincount([k for several in owners.values() for k in several], minlength=r)
+    turns = []
+    for _ in alone:
+        turns.append(int(np.argmin(load)))
+        load[turns[-1]] += 1
+    owners |= {place: [k] for place, k in zip(alone, turns if way == "turns" else sorted(turns), strict=True)}
+    return [
+        Given(sample, names[k], len(owners[place]) > 1) for place, sample in enumerate(samples) for k in owners[place]
+    ]
 
 
 def second_pass(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,18 +42,18 @@ class Assignments:
                 of.setdefault(reviewer, {})[sample] = bool(is_blind)
         return Assignments(last, of, frozenset(blind), frozenset(sample for given in of.values() for sample in given))
 
-    def wanted(self, reviewer: str, samples: Sequence[str]) -> list[bool] | None:
+    def wanted(self, reviewer: str, samples: Sequence[str], *, decided: Collection[str] = ()) -> list[bool] | None:
         """Return which of `samples` are `reviewer`'s to look at; None for all of them.
 
         Where nothing is assigned to anybody: all. Who has images assigned sees those. Who has none sees what is
-        nobody's.
+        nobody's, and what they have `decided` already.
         """
         if not self.assigned:
             return None
         mine = self.of.get(reviewer)
         if mine:
             return [sample in mine for sample in samples]
-        return [sample not in self.assigned for sample in samples]
+        return [sample not in self.assigned or sample in decided for sample in samples]
 
 
 def read_assignments(connection: Connection, session: str, *, after: int) -> list[Sequence[Any]]:

@@ -13,6 +13,7 @@ from fvm_core.influence.store import read_ids, read_scores
 from fvm_core.provenance import digest
 from fvm_core.review.export import Exported, corrected_labels, export_provenance, use_as_dataset, write_export
 from fvm_core.review.log import DecisionLog
+from fvm_core.review.outcome import outcome_of
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import Workspace
 from pages.ui.errors import shown
@@ -39,17 +40,24 @@ def export_section(
         "Every sample with its label after your review, who decided it and on which score. "
         "Samples without a decision keep their given label."
     )
+    with shown(stop=False):
+        disputed = len(outcome_of(log, session.id).open) if log.assignments(session.id).blind else 0
+        if disputed:
+            st.warning(
+                f"{disputed:,} disputed image{'s keep their' if disputed > 1 else ' keeps its'} given label until "
+                "somebody settles it (Several reviewers, Disagreements). The column `outcome` says which."
+            )
 
     provenance = file.provenance
 
     def write(name: str) -> Exported:
         scores = read_scores(file.path, columns=["id", "score", "suggested"]).frame
-        replay = log.replay(session.id)
+        outcome = outcome_of(log, session.id)
         frame = corrected_labels(
-            dataset, replay.states(), scores=scores, method=str(provenance["method"]),
-            score_provenance=digest(dict(provenance)),
+            dataset, outcome.states, scores=scores, method=str(provenance["method"]),
+            score_provenance=digest(dict(provenance)), outcomes=outcome.kinds,
         )  # fmt: skip
-        about = export_provenance(session, dataset, replay.counts(len(dataset)), provenance)
+        about = export_provenance(session, dataset, outcome.counts(len(dataset)), provenance, outcome=outcome)
         return write_export(workspace, name, frame, about)
 
     left, right = st.columns(2, gap="large")

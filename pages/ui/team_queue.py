@@ -31,7 +31,7 @@ def own_share(
     kept: Frozen | None = st.session_state.get("review_own_share")
     if kept is None or kept.token != token:
         samples = ids(order.positions)
-        wanted = given.wanted(reviewer, samples)
+        wanted = given.wanted(reviewer, samples, decided=decided)
         positions = order.positions[np.asarray(wanted, dtype=bool)]
         place = np.full_like(order.place, -1)
         place[positions] = np.arange(len(positions))
