@@ -1,0 +1,56 @@
+"""Charts of the Label noise page. Pure: tables in, `go.Figure` out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from pages.ui.figures import finish, text
+from pages.ui.theme import MISLABELED
+
+WRITTEN = 12
+"""Classes up to which every cell carries its number."""
+SHADES = [[0.0, "rgba(213,94,0,0.02)"], [1.0, MISLABELED]]
+
+
+def transition_map(matrix: NDArray[np.float64], names: Sequence[str], *, top: float) -> go.Figure:
+    """Draw (c, c) shares in percent: rows the class, columns the given label. The diagonal (right labels) is written,
+    not coloured, so that the confusions can be told apart; `top` is the share with the deepest colour."""
+    shares = 100 * matrix
+    off = shares.copy()
+    np.fill_diagonal(off, np.nan)
+    labels = [text(name) for name in names]
+    written = len(names) <= WRITTEN
+    figure = go.Figure(
+        go.Heatmap(
+            z=off, x=labels, y=labels, zmin=0, zmax=max(100 * top, 1e-9), colorscale=SHADES, xgap=1, ygap=1,
+            customdata=shares, showscale=not written, colorbar={"title": {"text": "%"}, "thickness": 12},
+            hovertemplate="true %{y}, given %{x}: %{customdata:.1f} %<extra></extra>", hoverongaps=True,
+        )
+    )  # fmt: skip
+    if written:
+        for row, column in np.ndindex(shares.shape):
+            value = shares[row, column]
+            if value >= 0.5:
+                figure.add_annotation(
+                    x=labels[column], y=labels[row], text=f"{value:.0f}", showarrow=False,
+                    font={"size": 12}, opacity=0.55 if row == column else 1,
+                )  # fmt: skip
+    figure.update_xaxes(title_text="Given label", tickangle=-40, showgrid=False)
+    figure.update_yaxes(title_text="Class", autorange="reversed", showgrid=False)
+    return finish(figure, height=430 if written else 560, keyed=False)
+
+
+def long_table(matrix: NDArray[np.float64], counts: NDArray[np.float64], names: Sequence[str]) -> pd.DataFrame:
+    """Return the matrix as rows of class, given, share and count, for a file."""
+    true, given = (axis.ravel().tolist() for axis in np.indices(matrix.shape))
+    return pd.DataFrame(
+        {
+            "class": [names[k] for k in true], "given": [names[k] for k in given], "share": matrix.ravel(),
+            "count": counts.ravel(),
+        }
+    )  # fmt: skip

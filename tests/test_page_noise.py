@@ -1,0 +1,106 @@
+"""The Label noise page: matrices beside the truth, pairs and classes that lead to the review, near-duplicates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from app_pages import button, labels, open_page, run_jobs_here, texts, visible
+from map_files import frame_of, scored_digits, write_neighbours
+from streamlit.testing.v1 import AppTest
+
+from fvm_core.data.dataset import DatasetSpec
+from fvm_core.data.registry import add_dataset
+from fvm_core.workspace import Workspace
+from pages.ui import gallery as gallery_module
+from pages.ui.noise_classes import class_quality
+from pages.ui.noise_data import noise_of
+from pages.ui.noise_figures import transition_map
+from pages.ui.review_selection import IDS, ORIGIN
+from pages.ui.score_sets import score_files
+
+
+@pytest.fixture(autouse=True)
+def component(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery_module, "_component", lambda **_: None)
+
+
+def open_tab(name: str) -> AppTest:
+    return open_page("noise", noise_tab=name)
+
+
+def test_without_scores_it_leads_to_the_score_page(workspace: Workspace) -> None:
+    assert "no scores yet" in texts(open_page("noise"))
+
+
+def test_flags_stand_beside_the_truth_and_a_pair_leads_to_its_images(workspace: Workspace) -> None:
+    digits, _ = scored_digits(workspace)
+    page = open_tab("Confusions")
+    assert digits.clean_labels is not None
+    wrong = 100 * (digits.labels != digits.clean_labels).mean()
+    assert f"{wrong:.1f} % of the labels wrong" in visible(texts(page))
+    share, frame = page.slider[0].value, frame_of(workspace)
+    assert share == round(100 * (1 - np.exp(-frame["score"])).mean()), "starts at what the posterior expects"
+    order = np.argsort(-frame["suspicion"].to_numpy(), kind="stable")[: round(share / 100 * len(frame))]
+    flagged = frame.iloc[order]
+    counts = flagged[flagged["label"] != flagged["suggested"]].groupby(["suggested", "label"]).size()
+    true, given = counts.idxmax()
+    pressed = next(item for item in page.button if item.key == f"noise_pair_{true}_{given}")
+    assert pressed.label == f"Review {counts.max()}"
+    pressed.click().run()
+    assert not page.exception, page.exception[0].message
+    wanted = flagged[(flagged["label"] == given) & (flagged["suggested"] == true)]["id"].tolist()
+    assert page.session_state[IDS] == wanted
+    assert (
+        page.session_state[ORIGIN] == f"label noise: {digits.class_names[given]} that may be {digits.class_names[true]}"
+    )
+
+
+def test_class_quality_counts_what_is_flagged_and_what_is_wrong(workspace: Workspace) -> None:
+    digits, _ = scored_digits(workspace)
+    (file,) = score_files(workspace)
+    noise = noise_of(file, file, 0.2, 10)
+    table = class_quality(noise, digits.class_names).sort_index()
+    assert digits.clean_labels is not None
+    for label in range(10):
+        mine = digits.labels == label
+        assert table["images"][label] == mine.sum()
+        assert table["flagged"][label] == pytest.approx(100 * noise.flagged[mine].mean())
+        assert table["wrong"][label] == pytest.approx(100 * (digits.clean_labels[mine] != label).mean())
+    assert noise.flagged.sum() == round(0.2 * len(digits))
+    page = open_tab("Classes")
+    page.selectbox(key="noise_class").set_value(3).run()
+    assert any(item.startswith("Review ") for item in labels(page))
+
+
+def test_near_duplicates_need_the_map_s_job_and_then_show_contradictions(workspace: Workspace) -> None:
+    digits, provenance = scored_digits(workspace)
+    assert "Make the map of these scores first" in texts(open_tab("Near-duplicates"))
+    one = 0
+    same = int(np.flatnonzero(digits.labels == digits.labels[one])[1])
+    other = int(np.flatnonzero(digits.labels != digits.labels[one])[0])
+    write_neighbours(workspace, digits, provenance, {one: (same, 3.0), other: (one, 2.0)})
+    page = open_tab("Near-duplicates")
+    assert "2 such pairs, 1 of them with different labels" in visible(texts(page))
+    page.slider(key="noise_within").set_value(1).run()
+    assert "No near-duplicates have different labels" in texts(page)
+    page.slider(key="noise_within").set_value(10).run()
+    button(page, "Review these 2 images").click().run()
+    assert set(page.session_state[IDS]) == {str(digits.ids[one]), str(digits.ids[other])}
+
+
+def test_shared_images_are_looked_for_by_the_job_of_the_load_page(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored_digits(workspace)
+    assert "not in the workspace any more" in visible(texts(open_tab("Training and validation")))
+    add_dataset(workspace, "clean", DatasetSpec("digits", label="clean", options={"split": "validation"}))
+    run_jobs_here(monkeypatch, "overlap_view")
+    assert "The two sets share no image" in texts(open_tab("Training and validation"))
+
+
+def test_the_matrix_writes_shares_and_leaves_the_diagonal_uncoloured() -> None:
+    figure = transition_map(np.array([[0.9, 0.1], [0.25, 0.75]]), ["<b>a</b>", "b"], top=0.25)
+    heat = figure.data[0]
+    assert np.isnan(np.diag(heat.z)).all() and heat.z[1][0] == 25 and heat.zmax == 25
+    assert [note.text for note in figure.layout.annotations] == ["90", "10", "25", "75"]
+    assert heat.x[0] == "&lt;b&gt;a&lt;/b&gt;"
