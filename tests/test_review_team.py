@@ -13,10 +13,12 @@ from fvm_core.errors import ReviewError
 from fvm_core.review.adjudicate import adjudicate, take_back
 from fvm_core.review.assign import Given, assign, second_pass, split, take_over
 from fvm_core.review.decision import Entry
+from fvm_core.review.export import corrected_labels, export_provenance, write_export
 from fvm_core.review.history import image_history
+from fvm_core.review.imports.decisions import import_decisions
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.log_file import import_log, log_table, read_log, write_log
-from fvm_core.review.outcome import settle
+from fvm_core.review.log_file import import_log, is_log, log_table, read_exported, read_log, write_log
+from fvm_core.review.outcome import outcome_of, settle
 from fvm_core.review.session import ReviewSession, open_session
 from fvm_core.workspace import Workspace
 
@@ -288,6 +290,34 @@ def test_a_log_that_does_not_fit_is_refused_and_nothing_is_written(
     with pytest.raises(ReviewError, match=r"must be a log of decisions, but lacks .*client"):
         read_log(tmp_path / "x.csv")
     there.close()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_exported_labels_say_who_disagrees_and_come_back_once(
+    log: DecisionLog, session: ReviewSession, workspace: Workspace, suffix: str
+) -> None:
+    kept, split_, undone = IMAGES[:3]
+    say(log, session, "=Ada", **{kept: 5, split_: 5, undone: 6})
+    say(log, session, "Bob", **{split_: 6})
+    undo(log, session, "=Ada", undone)
+    assign(log, session.id, [Given(split_, "Bob", True)], by="Bob")
+    outcome = outcome_of(log, session.id)
+    frame = corrected_labels(DATASET, outcome.states, outcomes=outcome.kinds)
+    row = frame.set_index("id").loc[split_]
+    assert (row["outcome"], row["label"], row["action"]) == ("disputed", row["given_label"], "")
+    about = export_provenance(session, DATASET, outcome.counts(20), None, outcome=outcome)
+    assert about["people"]["disputed"] == [split_] and about["people"]["outcomes"]["disputed"] == 1
+    assert about["people"]["reviewers"] == ["=Ada", "Bob"] and about["counts"]["picked"] == 1
+    path = getattr(write_export(workspace, "mine", frame, about), suffix)
+    assert not is_log(path) and (read_exported(path, log, session)["action"] == "").all(), "its own export is known"
+
+    other = open_session(log, name="other", reviewer="Cy", dataset="digits", fingerprint=DATASET.fingerprint)
+    for new in (1, 0):
+        assert import_decisions(log, other.id, read_exported(path, log, other), DATASET, reviewer="Cy") == new
+    assert {s: (d.label, d.reviewer) for s, d in log.replay(other.id).states().items()} == {kept: (5, "Cy")}
+    (workspace.root / "x.csv").write_text("id,label\na,1\n")
+    with pytest.raises(ReviewError, match=r"must be a log or exported labels, but lacks .*'action'"):
+        read_exported(workspace.root / "x.csv", log, session)
 
 
 def test_a_role_is_checked() -> None:

@@ -9,10 +9,12 @@ import streamlit as st
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.session import list_sessions
 from fvm_core.workspace import Workspace
+from pages.ui.reviewer import NAME, signed_in
 
 
 def decided(workspace: Workspace, fingerprint: str) -> tuple[str, Mapping[str, str]]:
-    """Return (name of the review in use, {id: action that holds}); ("", {}) when the dataset has none.
+    """Return (name of the review in use, {id: action that holds}); ("", {}) when the dataset has none. On images under
+    blind review only the person's own decision counts.
 
     Raises:
         StorageError: the log cannot be read.
@@ -23,7 +25,9 @@ def decided(workspace: Workspace, fingerprint: str) -> tuple[str, Mapping[str, s
         return "", {}
     wanted = st.session_state.get(f"review_session_{fingerprint[:12]}")
     session = sessions.get(str(wanted)) or next(iter(sessions.values()))
-    return session.name, {sample: state.action for sample, state in log.replay(session.id).states().items()}
+    reviewer = str(signed_in() or st.session_state.get(NAME) or session.reviewer)
+    seen = log.replay(session.id).seen_by(reviewer, log.assignments(session.id).blind)
+    return session.name, {sample: state.action for sample, state in seen.states().items()}
 
 
 @st.cache_resource(max_entries=4)

@@ -13,8 +13,9 @@ from fvm_core.data.dataset import LabeledImages
 from fvm_core.files import slug
 from fvm_core.provenance import digest
 from fvm_core.review.assign import Given, assign
+from fvm_core.review.imports.decisions import import_decisions
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.log_file import import_log, log_table, read_log, write_log
+from fvm_core.review.log_file import import_log, is_log, log_table, read_exported, read_log, write_log
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import Workspace
 from pages.ui.text import plain
@@ -34,7 +35,7 @@ def draw(workspace: Workspace, log: DecisionLog, session: ReviewSession, dataset
             "Download", written.read_bytes, file_name=written.name, on_click="ignore", key="team_log_file"
         )
     with st.form("team_log_import", border=False):
-        file = st.file_uploader("Log of another workspace", type=["parquet", "csv"])
+        file = st.file_uploader("Log of another workspace, or labels exported from a review", type=["parquet", "csv"])
         blind = st.checkbox("Made without knowing this review: differences go to an adjudicator", value=True)
         st.caption("Otherwise the imported decisions are the latest ones. A log that was taken in before adds nothing.")
         if not st.form_submit_button("Take it in", icon=":material/merge:") or file is None:
@@ -42,6 +43,10 @@ def draw(workspace: Workspace, log: DecisionLog, session: ReviewSession, dataset
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / f"log{Path(file.name).suffix.lower()}"
         copy.write_bytes(file.getvalue())
+        if not is_log(copy):
+            new = import_decisions(log, session.id, read_exported(copy, log, session), dataset, reviewer=reviewer)
+            st.success(f"{new:,} new decisions, under your name.", icon=":material/check:")
+            return
         frame = read_log(copy)
     take_in(log, session, dataset, frame, blind=blind, by=reviewer)
 
