@@ -17,6 +17,7 @@ from fvm_core.review.score_rows import ScoreRows, read_score_rows
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import current_workspace
 from pages.ui import explain_panel, review_outlook, review_selection, review_team
+from pages.ui.after_review import after_review
 from pages.ui.errors import shown
 from pages.ui.gallery import Shown, asked, gallery
 from pages.ui.links import link
@@ -77,6 +78,7 @@ def main() -> None:
     team = Team(workspace, log, session, dataset, reviewer, lambda: read_ids(file.path, shown_positions()))
     review_team.draw(team, picked)
     export_section(workspace, log, session, dataset, file)
+    after_review(workspace, log, session, dataset)
 
 
 @st.fragment
