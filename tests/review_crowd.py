@@ -19,7 +19,7 @@ QUERY = "SELECT number, client, seq, sample, action, label, undoes, reviewer, sc
 
 def start(url: str, session: str, name: str) -> subprocess.Popen[str]:
     """Start one reviewer of EACH decisions."""
-    command = [sys.executable, "-m", "tests.reviewer_process", url, session, name, str(EACH), str(BATCH)]
+    command = [sys.executable, str(ROOT / "tests" / "reviewer_process.py"), url, session, name, str(EACH), str(BATCH)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -33,7 +33,9 @@ def finish(processes: Sequence[subprocess.Popen[str]]) -> None:
 def wait_for(count: Callable[[], int], wanted: int, processes: Sequence[subprocess.Popen[str]]) -> int:
     """Wait until `wanted` decisions are there; fail if everybody has gone before."""
     while (found := count()) < wanted:
-        assert any(process.poll() is None for process in processes), f"all ended at {found} of {wanted}"
+        if all(process.poll() is not None for process in processes):
+            finish(processes)
+            raise AssertionError(f"all ended at {found} of {wanted}")
     return found
 
 

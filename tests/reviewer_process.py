@@ -1,6 +1,6 @@
 """One reviewer as a process of its own: sends batches of decisions, each batch twice now and then, as a browser does.
 
-`python -m tests.reviewer_process URL SESSION NAME COUNT BATCH`. Started again after a kill it sends everything anew.
+`python tests/reviewer_process.py URL SESSION NAME COUNT BATCH`. Started again after a kill it sends everything anew.
 """
 
 from __future__ import annotations
