@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from fvm_core.workspace import current_workspace
+from pages.ui import tour
 from pages.ui.links import PAGES, ROOT
 from pages.ui.theme import QUIET
 
@@ -13,11 +15,13 @@ st.set_page_config(
 st.html(QUIET)
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large", icon_image=str(ROOT / "assets" / "icon.svg"))
 
-st.navigation(
+page = st.navigation(
     [
         st.Page(
             page.path, title=page.title, icon=page.icon, url_path=key if key != "home" else None, default=key == "home"
         )
         for key, page in PAGES.items()
     ]
-).run()
+)
+tour.draw(current_workspace())
+page.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from fvm_core.workspace import Workspace, current_workspace
-from pages.ui import learn_bound, learn_fading, learn_flag, learn_landscape, learn_risk, learn_sam, take_away
+from pages.ui import learn_bound, learn_fading, learn_flag, learn_landscape, learn_risk, learn_sam, take_away, tour
 from pages.ui.errors import shown
 from pages.ui.learn_questions import PARTS
 from pages.ui.score_sets import ScoreFile, listed
@@ -16,6 +16,7 @@ def main() -> None:
     st.title("Learn")
     st.markdown("Why flat minima make influence scores trustworthy: the paper's figures and formulas, to play with.")
     take_away.choices()
+    tour.invitation(workspace)
     with shown():
         files, snapshots = listed(workspace)
     tabs = st.tabs(list(PARTS.values()), key="learn_tab", bind="query-params")

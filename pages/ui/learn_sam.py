@@ -52,12 +52,12 @@ def draw() -> None:
         )
         st.caption(" · ".join(_ends(surface, paths)))
     st.markdown("##### One step in pieces")
+    solver = st.segmented_control(
+        "Solver", SOLVERS, default="sam", required=True, key="sam_solver",
+        format_func=lambda name: SOLVER_INFO[name].title,
+    ) or "sam"  # fmt: skip
     one, two = st.columns([1, 2.6], gap="medium")
     with one:
-        solver = st.pills(
-            "Solver", SOLVERS, default="sam", required=True, key="sam_solver",
-            format_func=lambda name: SOLVER_INFO[name].title,
-        ) or "sam"  # fmt: skip
         number = int(st.number_input("Step of the path", 1, STEPS, 1, key="sam_step"))
         st.session_state.setdefault("sam_piece", 0)
         with st.container(horizontal=True):
@@ -147,8 +147,8 @@ def paths_chart(surface: ToySurface, paths: Mapping[str, list[Step]]) -> go.Figu
     figure = go.Figure([_ground(surface), *lines(last)])
     ids = list(range(1, len(points) + 1))
     figure.frames = [go.Frame(data=lines(int(name)), name=name, traces=ids) for name in names]
-    still = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 0}}
-    moving = {"frame": {"duration": 150, "redraw": False}, "fromcurrent": True, "transition": {"duration": 0}}
+    still = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate", "transition": {"duration": 0}}
+    moving = {"frame": {"duration": 150, "redraw": True}, "fromcurrent": True, "transition": {"duration": 0}}
     figure.update_layout(
         updatemenus=[
             {"type": "buttons", "direction": "left", "x": 0, "y": -0.2, "xanchor": "left", "yanchor": "top",

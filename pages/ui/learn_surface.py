@@ -65,7 +65,7 @@ def surface_chart(
         low, high = spread
         figure.update_scenes(
             xaxis_title_text=axes[0], yaxis_title_text=axes[1], zaxis_title_text="log10 loss",
-            zaxis_range=[low, high], camera={"eye": {"x": 1.5, "y": -1.7, "z": 1.1}},
+            zaxis_range=[low, high + 0.1 * (high - low)], camera={"eye": {"x": 1.9, "y": -2.1, "z": 1.2}},
         )  # fmt: skip
     else:
         figure.update_xaxes(title_text=axes[0])
@@ -85,7 +85,7 @@ def _mark(
         }  # fmt: skip
         marker = {"symbol": symbol, "color": "white", "line": {"color": "black", "width": 2}}
         if solid:
-            z = float(np.clip(np.log10(max(at[loss], 1e-6)), *spread))
+            z = float(np.clip(np.log10(max(at[loss], 1e-6)), *spread)) + 0.05 * (spread[1] - spread[0])
             figure.add_scatter3d(
                 x=[at["x"]], y=[at["y"]], z=[z], marker={**marker, "size": 6}, row=1, col=column, **look
             )

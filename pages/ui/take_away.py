@@ -38,12 +38,14 @@ def draw(figure: go.Figure, *, name: str, data: pd.DataFrame, alt: str) -> None:
     figure.update_yaxes(tickfont_size=size - 1, title_font_size=size)
     if large and figure.layout.height:
         figure.update_layout(height=round(1.25 * figure.layout.height))
+    picture = st.session_state.get(PICTURE) or "png"
     config = {
         "displaylogo": False,
-        "toImageButtonOptions": {"format": st.session_state.get(PICTURE) or "png", "filename": name, "scale": 2},
+        "toImageButtonOptions": {"format": picture, "filename": name, "scale": 2},
         "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
     }
-    st.plotly_chart(figure, key=f"learn_{name}", config=config, alt=alt)
+    # A key of its own for each format: a chart that is there already would keep its old configuration.
+    st.plotly_chart(figure, key=f"learn_{name}_{picture}", config=config, alt=alt)
     with st.container(horizontal=True, gap="small"):
         st.download_button(
             "Chart as HTML", data=lambda: as_html(figure, title=alt), file_name=f"{name}.html", mime="text/html",
