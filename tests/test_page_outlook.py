@@ -13,13 +13,14 @@ from streamlit.testing.v1 import AppTest
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.files import write_json
+from fvm_core.influence.planted import PlantSettings, self_test_key, self_test_path
 from fvm_core.review.decision import Entry
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.planted import PlantSettings, self_test_key, self_test_path
 from fvm_core.review.session import open_session
 from fvm_core.review.thresholds import Cuts, chances, per_class
 from fvm_core.workspace import Workspace
 from pages.ui import gallery as gallery_module
+from pages.ui.review_outlook import TABS
 
 N_JUDGED = 60
 
@@ -57,8 +58,8 @@ def reviewed(workspace: Workspace, digits: LabeledImages, suspicion: np.ndarray,
     log.append(session.id, entries, reviewer="Ada")
 
 
-def review() -> AppTest:
-    page = open_page("review")
+def review(tab: int = 0) -> AppTest:
+    page = open_page("review", outlook_tab=TABS[tab])
     page.selectbox(key="review_scores").select_index(1).run()
     assert not page.exception, page.exception[0].message
     return page
@@ -83,7 +84,7 @@ def test_it_counts_what_was_confirmed_and_says_when_to_stop(workspace: Workspace
 def test_a_budget_says_what_it_should_bring_and_becomes_the_queue(workspace: Workspace) -> None:
     digits, suspicion, score = scored(workspace)
     reviewed(workspace, digits, suspicion, wrong=10)
-    page = review()
+    page = review(1)
     page.number_input(key="outlook_budget").set_value(200).run()
     cut = Cuts(suspicion, chances(score)).by_budget(200)
     assert f"**{cut.precision:.0%}** of them are expected to be wrong" in texts(page)
@@ -95,7 +96,7 @@ def test_a_budget_says_what_it_should_bring_and_becomes_the_queue(workspace: Wor
 def test_precision_that_no_cut_reaches_is_said_and_classes_have_their_own(workspace: Workspace) -> None:
     digits, suspicion, score = scored(workspace)
     reviewed(workspace, digits, suspicion, wrong=10)
-    page = review()
+    page = review(1)
     way = next(item for item in page.get("button_group") if item.key == "outlook_way")
     way.set_value("precision").run()
     page.slider(key="outlook_precision").set_value(99).run()
@@ -110,8 +111,9 @@ def test_precision_that_no_cut_reaches_is_said_and_classes_have_their_own(worksp
 def test_without_a_posterior_it_says_how_to_get_one(workspace: Workspace) -> None:
     digits, suspicion, _ = scored(workspace, posterior=False)
     reviewed(workspace, digits, suspicion, wrong=10)
-    page = open_page("review")
-    assert "Score with that method too" in texts(page) and metrics(page)["Judged"] == "60" and not page.exception
+    assert metrics(open_page("review"))["Judged"] == "60"
+    page = open_page("review", outlook_tab=TABS[1])
+    assert "Score with that method too" in texts(page) and not page.exception
 
 
 def test_the_self_test_starts_a_job_and_shows_its_result(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +123,7 @@ def test_the_self_test_starts_a_job_and_shows_its_result(workspace: Workspace, m
     )
     digits, suspicion, _ = scored(workspace)
     reviewed(workspace, digits, suspicion, wrong=10)
-    page = review()
+    page = review(2)
     page.number_input(key="plant_limit").set_value(100).run()
     button(page, "Run the test").click().run()
     settings = PlantSettings(limit=100)
@@ -136,7 +138,7 @@ def test_the_self_test_starts_a_job_and_shows_its_result(workspace: Workspace, m
         self_test_path(workspace, key),
         {"planted": 10, "samples": 100, "methods": {"loss": result, "influence": result}},
     )
-    page = review()
+    page = review(2)
     page.number_input(key="plant_limit").set_value(100).run()
     assert "10 wrong labels planted in 100 images" in texts(page) and not page.exception
     table = next(item.value for item in page.dataframe if "found after 10" in item.value.columns)

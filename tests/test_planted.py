@@ -12,10 +12,10 @@ from sklearn.metrics import roc_auc_score
 
 from fvm_core.data.registry import list_datasets, open_named
 from fvm_core.errors import DataError, SettingsError
+from fvm_core.influence.planted import PlantSettings, plant, read_self_test, recall_table
+from fvm_core.influence.planted_job import run
 from fvm_core.influence.store import list_runs, read_scores
 from fvm_core.jobs.memory_context import MemoryContext
-from fvm_core.review.planted import PlantSettings, plant, read_self_test, recall_table
-from fvm_core.review.planted_job import run
 from fvm_core.workspace import Workspace
 
 LABELS = np.random.default_rng(0).integers(0, 4, 20_000)

@@ -21,7 +21,7 @@ KINDS: dict[str, str] = {
     "landscape": "fvm_core.learn.landscape_job:run",
     "flag": "fvm_core.learn.flag_job:run",
     "map": "fvm_core.embedding.job:run",
-    "self_test": "fvm_core.review.planted_job:run",
+    "self_test": "fvm_core.influence.planted_job:run",
     "import_model": "fvm_core.models.importing:run",
     "overlap": "fvm_core.data.overlap_job:run",
     "check_images": "fvm_core.data.check_job:run",

@@ -91,7 +91,8 @@ def edges(n: int, *, first: int = 50, ratio: float = 2.0) -> list[int]:
     >>> edges(500)
     [50, 150, 350, 500]
     """
-    found, width = [], float(first)
+    found: list[int] = []
+    width = float(first)
     while not found or found[-1] < n:
         found.append(min(n, (found[-1] if found else 0) + int(width)))
         width *= ratio

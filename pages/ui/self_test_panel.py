@@ -9,9 +9,9 @@ import streamlit as st
 
 from fvm_core.errors import FVMError
 from fvm_core.influence.methods import METHODS
+from fvm_core.influence.planted import PATTERNS, PlantSettings, read_self_test, self_test_key, self_test_path
 from fvm_core.jobs.find import find_jobs
 from fvm_core.jobs.launch import start_job
-from fvm_core.review.planted import PATTERNS, PlantSettings, read_self_test, self_test_key, self_test_path
 from fvm_core.workspace import Workspace
 from pages.ui import job_view
 from pages.ui.score_sets import ScoreFile

@@ -15,13 +15,7 @@ from fvm_core.data.registry import read_spec
 from fvm_core.data.subset import write_ids
 from fvm_core.files import atomic_write, write_json
 from fvm_core.influence.passes.noise import implied_transition
-from fvm_core.influence.score import run as score
-from fvm_core.influence.store import read_scores
-from fvm_core.influence.task import Task, open_task
-from fvm_core.jobs.context import JobContext
-from fvm_core.jobs.nested import NestedContext
-from fvm_core.provenance import machine, now, version
-from fvm_core.review.planted import (
+from fvm_core.influence.planted import (
     FOLDER,
     Planted,
     PlantSettings,
@@ -30,6 +24,12 @@ from fvm_core.review.planted import (
     self_test_key,
     self_test_path,
 )
+from fvm_core.influence.score import run as score
+from fvm_core.influence.store import read_scores
+from fvm_core.influence.task import Task, open_task
+from fvm_core.jobs.context import JobContext
+from fvm_core.jobs.nested import NestedContext
+from fvm_core.provenance import machine, now, version
 from fvm_core.workspace import Workspace
 
 METHODS = ("posterior", "influence", "loss")
