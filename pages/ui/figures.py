@@ -23,6 +23,7 @@ DASHES = {  # a name of plotly's, or lengths of strokes and gaps; the influence 
     "second_train": "12px,3px,6px,3px", "posterior": "1px,2px", "error_influence": "10px,2px,2px,2px",
     "logit_margin": "18px,4px,2px,4px", "tracin": "9px,3px", "gex": "16px,8px",
 }  # fmt: skip
+ROOM = {"l": 64, "b": 52}
 GRID = "rgba(128,128,128,0.22)"
 DIVERGING = [[0.0, MISLABELED], [0.5, "#F2F0EA"], [1.0, CLEAN]]
 
@@ -56,19 +57,25 @@ def faded(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def finish(figure: go.Figure, *, height: int, keyed: bool = True, **layout: Any) -> go.Figure:
-    """Give a figure the look they all share."""
+def finish(
+    figure: go.Figure, *, height: int, keyed: bool = True, room: Mapping[str, int] | None = None, **layout: Any
+) -> go.Figure:
+    """Give a figure the look they all share.
+
+    `room` are margins in pixels ("l", "b", ...). With it plotly does not measure every axis to find them, which takes
+    a browser half of the time it needs to draw a figure of many panels.
+    """
     figure.update_layout(
         height=height,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 10, "r": 10, "t": 40, "b": 10},
+        margin={"l": 10, "r": 10, "t": 40, "b": 10} | dict(room or {}),
         showlegend=keyed,
         hoverlabel={"namelength": -1},
         **layout,
     )
-    figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True)
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=room is None)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=room is None)
     return figure
 
 
@@ -106,7 +113,9 @@ def detection(roc: pd.DataFrame, recall: pd.DataFrame, styles: Mapping[str, Line
         figure.update_xaxes(title_text=x_title, range=[0, 1], row=1, col=column)
         figure.update_yaxes(title_text=y_title, range=[0, 1.01], row=1, col=column)
     count = roc["method"].nunique() + 1
-    return finish(figure, height=max(440, 90 + 24 * count), legend={"font": {"size": 12}, "tracegroupgap": 0})
+    return finish(
+        figure, height=max(440, 90 + 24 * count), legend={"font": {"size": 12}, "tracegroupgap": 0}, room=ROOM
+    )
 
 
 def put_ticks(axis: Any, scale: Scale, low: float, high: float) -> None:
@@ -216,4 +225,4 @@ def overlap(frame: pd.DataFrame, styles: Mapping[str, LineStyle], *, total: int,
         figure.add_vline(x=k, line={"color": NEUTRAL, "width": 1}, annotation_text=f"k = {k:,}")
     figure.update_xaxes(title_text="k (most suspicious samples of each method)", type="log", dtick=1)
     figure.update_yaxes(title_text="Shared among the top k (%)", range=[0, 101])
-    return finish(figure, height=430)
+    return finish(figure, height=430, room=ROOM)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from pages.ui.distribution import Distribution, smooth
-from pages.ui.figures import GROUP_COLOURS, faded, finish, put_ticks, text
+from pages.ui.figures import GROUP_COLOURS, ROOM, faded, finish, put_ticks, text
 from pages.ui.theme import NEUTRAL
 
 
@@ -56,7 +56,7 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
         )  # fmt: skip
     rows = -(-len(panels) // columns)
     legend = {"orientation": "h", "x": 0, "y": 1 + 0.16 / rows, "yanchor": "bottom", "xanchor": "left"}
-    return finish(figure, height=110 + 250 * rows, legend=legend)
+    return finish(figure, height=110 + 250 * rows, legend=legend, room=ROOM)
 
 
 def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Figure:
@@ -98,4 +98,4 @@ def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Fi
         put_ticks(next(figure.select_yaxes(**place)), panel.scale, panel.edges[0], panel.edges[-1])
     rows = -(-len(panels) // columns)
     legend = {"orientation": "h", "x": 0, "y": 1 + 0.12 / rows, "yanchor": "bottom", "xanchor": "left"}
-    return finish(figure, height=110 + 310 * rows, legend=legend)
+    return finish(figure, height=110 + 310 * rows, legend=legend, room=ROOM)

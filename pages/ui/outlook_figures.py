@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from fvm_core.review.yield_meter import Band
-from pages.ui.figures import finish
+from pages.ui.figures import ROOM, finish
 from pages.ui.theme import CLEAN, FVM, MISLABELED, NEUTRAL
 
 
@@ -51,7 +51,7 @@ def band_figure(table: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     figure.update_yaxes(title="wrong labels, %", range=[0, 103])
     figure.update_xaxes(title="rank in the list", categoryorder="array", categoryarray=table["ranks"])
-    return finish(figure, height=300)
+    return finish(figure, height=300, room=ROOM)
 
 
 def cut_figure(curve: pd.DataFrame, count: int | None) -> go.Figure:
@@ -66,4 +66,4 @@ def cut_figure(curve: pd.DataFrame, count: int | None) -> go.Figure:
         figure.add_vline(x=count, line={"color": NEUTRAL, "dash": "dash"})
     figure.update_xaxes(title="images looked at, the most suspicious first", type="log")
     figure.update_yaxes(title="%", range=[0, 103])
-    return finish(figure, height=300)
+    return finish(figure, height=300, room=ROOM)

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.errors import DataError
 from fvm_core.influence.store import read_scores
+from fvm_core.provenance import digest
 from fvm_core.review.decision import Decision
-from fvm_core.review.outlook import aligned, ranking, verdicts
+from fvm_core.review.outlook import aligned, ranking, verdict, verdicts
 from fvm_core.review.thresholds import Cut, Cuts, chances, per_class
-from fvm_core.review.yield_meter import StopRule, advice, bands, left
+from fvm_core.review.yield_meter import Left, StopRule, advice, bands, left
 from fvm_core.workspace import Workspace
 from pages.ui import chart, self_test_panel
 from pages.ui.errors import shown
@@ -23,6 +25,7 @@ from pages.ui.outlook_figures import band_figure, band_table, cut_figure
 from pages.ui.score_sets import FileKey, ScoreFile
 from pages.ui.text import plain
 
+Keys = tuple[FileKey, FileKey | None]
 TABS = ("What the review found", "Where to cut the list", "Test the list")
 WAYS = {"budget": "Time for so many", "precision": "So many of them wrong", "recall": "So many errors found",
         "class": "Each class by itself"}  # fmt: skip
@@ -52,14 +55,17 @@ def draw(
     with st.container(border=True, key="review_outlook"), shown(stop=False):
         posterior = _posterior(file, files)
         ranked = _ranked(file.key, None if posterior is None else posterior.key)
-        found = verdicts(len(ranked.order), places, decisions)[ranked.order]
-        first, second, third = st.tabs(TABS)
+        key = (file.key, None if posterior is None else posterior.key)
+        first, second, third = st.tabs(TABS, key="outlook_tab", on_change="rerun")  # only the open one is worked out
         with first:
-            _found(ranked, found)
+            if first.open:
+                _found(_seen(key, _token(decisions, places), ranked, decisions, places))
         with second:
-            _cut(ranked, dataset.class_names)
+            if second.open:
+                _cut(key, ranked, dataset.class_names)
         with third:
-            self_test_panel.draw(workspace, file)
+            if third.open:
+                self_test_panel.draw(workspace, file)
 
 
 def _posterior(file: ScoreFile, files: Sequence[ScoreFile]) -> ScoreFile | None:
@@ -69,7 +75,38 @@ def _posterior(file: ScoreFile, files: Sequence[ScoreFile]) -> ScoreFile | None:
     return same[0] if same else None
 
 
-@st.cache_resource(max_entries=8, show_spinner="Ranking …")
+@dataclass(frozen=True)
+class Seen:
+    """What the decisions say of a list: verdicts (n,) in order of rank, what is left, and the bands as a table."""
+
+    found: NDArray[np.int8]
+    rest: Left
+    judged: int
+    wrong: int
+    table: pd.DataFrame
+
+
+def _token(decisions: Mapping[str, Decision], places: Mapping[str, int]) -> str:
+    return digest([[places[sample], verdict(decision)] for sample, decision in decisions.items()])
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _seen(
+    key: Keys, token: str, _ranked: Ranked, _decisions: Mapping[str, Decision], _places: Mapping[str, int]
+) -> Seen:
+    found = verdicts(len(_ranked.order), _places, _decisions)[_ranked.order]
+    every = bands(found)
+    judged, wrong = sum(band.judged for band in every), sum(band.wrong for band in every)
+    return Seen(found, left(found, _ranked.chance), judged, wrong, band_table(every, _ranked.chance))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _cuts(key: Keys, _suspicion: NDArray[np.float64], _chance: NDArray[np.float64]) -> tuple[Cuts, pd.DataFrame]:
+    cuts = Cuts(_suspicion, _chance)
+    return cuts, cuts.curve()
+
+
+@st.cache_resource(max_entries=2, show_spinner="Ranking …")
 def _ranked(file: FileKey, posterior: FileKey | None) -> Ranked:
     frame = read_scores(file[0], columns=["row", "label", "suspicion"]).frame
     suspicion = frame["suspicion"].to_numpy(np.float64)
@@ -85,7 +122,7 @@ def _ranked(file: FileKey, posterior: FileKey | None) -> Ranked:
     )
 
 
-def _found(ranked: Ranked, found: NDArray[np.int8]) -> None:
+def _found(seen: Seen) -> None:
     """Draw the yield by rank, what is left, and whether to stop."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         rate = st.number_input(
@@ -100,18 +137,15 @@ def _found(ranked: Ranked, found: NDArray[np.int8]) -> None:
             help="Compares the upper end of the Wilson interval, not the rate itself.",
         )  # fmt: skip
     rule = StopRule(window=int(window), rate=rate / 100, sure=sure)
-    told, rest = advice(found, rule), left(found, ranked.chance)
-    every = bands(found)
-    judged, wrong = sum(band.judged for band in every), sum(band.wrong for band in every)
+    told, rest, judged, wrong = advice(seen.found, rule), seen.rest, seen.judged, seen.wrong
     with st.container(horizontal=True):
         st.metric("Judged", f"{judged:,}", width=160)
         st.metric("Wrong labels confirmed", f"{wrong:,}", f"{wrong / judged:.0%}" if judged else None, "off", width=220)
         st.metric("Errors left, expected", f"{rest.expected:,.0f}", width=220, help=f"From {rest.basis}.")
         st.metric("at most (95 %)", f"{rest.at_most:,.0f}", width=180, help="If a rank is no worse than those before.")
     _advise(told.stop, told.judged, told.wrong, told.high, rule)
-    table = band_table(every, ranked.chance)
     chart.draw(
-        band_figure(table), name="review_yield", data=table,
+        band_figure(seen.table), name="review_yield", data=seen.table,
         alt="Share of wrong labels confirmed by rank band, with Wilson intervals, and the expected share",
     )  # fmt: skip
 
@@ -128,7 +162,7 @@ def _advise(stop: bool, judged: int, wrong: int, high: float, rule: StopRule) ->
         st.info(f"Go on: {words}", icon=":material/arrow_forward:")
 
 
-def _cut(ranked: Ranked, names: Sequence[str]) -> None:
+def _cut(key: Keys, ranked: Ranked, names: Sequence[str]) -> None:
     """Draw where to cut, by what the person has or wants, and what that should bring."""
     if ranked.chance is None:
         st.caption(NO_CHANCE)
@@ -140,7 +174,7 @@ def _cut(ranked: Ranked, names: Sequence[str]) -> None:
     if way == "class":
         _each_class(ranked, names)
         return
-    cuts, n = Cuts(ranked.suspicion, ranked.chance), len(ranked.order)
+    (cuts, curve), n = _cuts(key, ranked.suspicion, ranked.chance), len(ranked.order)
     if way == "budget":
         count = st.number_input("Images that you have time for", 1, n, min(500, n), step=100, key="outlook_budget",
                                 width=240, persist_state="session")  # fmt: skip
@@ -163,7 +197,6 @@ def _cut(ranked: Ranked, names: Sequence[str]) -> None:
             "Review only these", icon=":material/filter_list:", key="outlook_use", on_click=_use, args=(cut.count,)
         ):
             st.rerun()
-    curve = cuts.curve()
     chart.draw(
         cut_figure(curve, None if cut is None else cut.count), name="review_cut", data=curve,
         alt="Expected precision and recall over the number of images looked at",
