@@ -14,6 +14,8 @@ from pages.ui.theme import MISLABELED
 
 WRITTEN = 12
 """Classes up to which every cell carries its number."""
+INK = "#14181F"
+"""Legible on the deepest shade, in light and dark."""
 SHADES = [[0.0, "rgba(213,94,0,0.02)"], [1.0, MISLABELED]]
 
 
@@ -36,9 +38,10 @@ def transition_map(matrix: NDArray[np.float64], names: Sequence[str], *, top: fl
         for row, column in np.ndindex(shares.shape):
             value = shares[row, column]
             if value >= 0.5:
+                deep = row != column and value > 40 * top
                 figure.add_annotation(
                     x=labels[column], y=labels[row], text=f"{value:.0f}", showarrow=False,
-                    font={"size": 12}, opacity=0.55 if row == column else 1,
+                    font={"size": 12, **({"color": INK} if deep else {})}, opacity=0.8 if row == column else 1,
                 )  # fmt: skip
     figure.update_xaxes(title_text="Given label", tickangle=-40, showgrid=False)
     figure.update_yaxes(title_text="Class", autorange="reversed", showgrid=False)
