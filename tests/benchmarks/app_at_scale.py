@@ -19,6 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,7 @@ from tests.benchmarks.scale_steps import compare_steps, review_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = Path(__file__).parent / "results" / "app_at_scale.csv"
+STEPS = {"Review": review_steps, "Compare": compare_steps}
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
 
@@ -83,7 +85,7 @@ def memory(process: subprocess.Popen[bytes], key: str) -> float:
     return int(next(line.split()[1] for line in lines if line.startswith(f"{key}:"))) / 1024
 
 
-def measure(home: Path, rows: int, repeats: int, shots: Path | None) -> pd.DataFrame:
+def measure(home: Path, rows: int, repeats: int, shots: Path | None, pages: Sequence[str]) -> pd.DataFrame:
     """Return the table of one workspace."""
     begin = time.perf_counter()
     process, url = start(home)
@@ -97,8 +99,8 @@ def measure(home: Path, rows: int, repeats: int, shots: Path | None) -> pd.DataF
             first = clock.load("Home, in a new tab", url, holds=("FVM Studio",))
             clock.times["server start to first page"] = [1000 * (opening - begin) + first]
             memories = {"after Home": memory(process, "VmRSS")}
-            for name, steps in (("Review", review_steps), ("Compare", compare_steps)):
-                steps(clock, url, repeats)
+            for name in pages:
+                STEPS[name](clock, url, repeats)
                 memories[f"after {name}"] = memory(process, "VmRSS")
                 keep_shot(page, shots, f"{name.lower()}-{rows}")
             memories["peak"] = memory(process, "VmHWM")
@@ -136,6 +138,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 50_000])
     parser.add_argument("--folder", type=Path, nargs="*", help="a workspace of big_workspace for each of --rows")
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--pages", nargs="+", choices=list(STEPS), default=list(STEPS))
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--shots", type=Path, help="a folder for screenshots")
     args = parser.parse_args()
@@ -147,7 +150,7 @@ def main() -> None:
                 build(Workspace(home), rows)
             for left in home.glob("review.sqlite*"):
                 left.unlink()
-            tables.append(measure(home.resolve(), rows, args.repeats, args.shots))
+            tables.append(measure(home.resolve(), rows, args.repeats, args.shots, args.pages))
         print(tables[-1].to_string(index=False, float_format=lambda value: f"{value:.0f}"), flush=True)
     table = pd.concat(tables, ignore_index=True)
     table["machine"] = machine()
