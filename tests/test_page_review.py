@@ -132,7 +132,7 @@ def test_a_key_press_is_on_disk_when_the_component_is_told(workspace: Workspace,
     (decision,) = stored(workspace)
     assert (decision.sample, decision.action, decision.reviewer) == (order[0], "accept", "Ada")
     assert data["acked"] == {"tab": 1} and data["problem"] == "" and data["echo"] == 1
-    assert data["states"][order[0]] == ["accept", decision.label] and data["history"] == [(order[0], 0)]
+    assert data["states"][order[0]] == ["accept", decision.label] and data["history"] == [(order[0], 0, "")]
     assert data["counts"]["decided"] == 1 and data["counts"]["rate"] == 1.0
     assert [item["id"] for item in data["pages"]["0"]] == order, "deciding must not reshuffle the page"
     undo = key_press(session, data, 2, 0, "undo")
@@ -221,6 +221,21 @@ def test_export_in_another_form_of_the_images_chosen_above(
     chosen = {item["id"] for item in sent[-1]["pages"]["0"]}
     assert len(files) == 7 and {digits.ids[int(name[-12:-4])] for name in files} == chosen
     assert any("7 images" in caption.value for caption in page.caption)
+
+
+def test_report_of_the_review(
+    workspace: Workspace, sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_jobs_here(monkeypatch, "report_part")
+    started(workspace, scored(workspace))
+    page = run()
+    page.slider(key="report_flagged").set_value(20)
+    page.button(key="report_start").click().run()
+    assert not page.exception and not page.error
+    (path,) = workspace.exports.glob("report-digits-*.html")
+    text = path.read_text(encoding="utf-8")
+    assert text.count("<div class=card>") == 20 and "Review first by Ada" in text
+    assert any("20 images" in caption.value for caption in page.caption)
 
 
 @pytest.mark.parametrize("count", [2, 10, 11])

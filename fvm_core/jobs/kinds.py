@@ -27,6 +27,7 @@ KINDS: dict[str, str] = {
     "check_images": "fvm_core.data.check_job:run",
     "download": "fvm_core.data.download_job:run",
     "export": "fvm_core.review.exports.job:run",
+    "report": "fvm_core.report.job:run",
     "retrain": "fvm_core.tuning.retrain:run",
     "join": "fvm_core.data.verified:run",
     "demo": "fvm_core.demo:run",
@@ -35,7 +36,7 @@ KINDS: dict[str, str] = {
     "selftest": "fvm_core.jobs.selftest:run",
 }
 
-LIGHT = frozenset({"import_model", "overlap", "check_images", "download", "explain", "export", "join", "flag"})
+LIGHT = frozenset({"import_model", "overlap", "check_images", "download", "explain", "export", "report", "join", "flag"})
 """Kinds that read or fetch more than they compute, or that somebody waits for: they do not wait for a slot."""
 
 

@@ -70,8 +70,9 @@ def result(status: JobStatus) -> None:
     if status.state != "done" or not status.result:
         return
     path, size = Path(str(status.result["path"])), int(status.result["bytes"])
-    lost = int(status.result["unreadable"])
-    said = f"{int(status.result['samples']):,} images, {size / 2**20:.1f} MiB in {plain(path)}"
+    lost = int(status.result.get("unreadable", 0))
+    images = int(status.result.get("samples", status.result.get("flagged", 0)))
+    said = f"{images:,} images, {size / 2**20:.1f} MiB in {plain(path)}"
     st.caption(f"{said}. {lost:,} could not be read and are named in about.json." if lost else f"{said}.")
     if path.is_file() and size <= DOWNLOADABLE:
         st.download_button(

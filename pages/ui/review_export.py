@@ -19,6 +19,7 @@ from fvm_core.workspace import Workspace
 from pages.ui.errors import shown
 from pages.ui.export_forms import export_forms
 from pages.ui.links import link
+from pages.ui.report_part import report_part
 from pages.ui.review_filters import shown_positions
 from pages.ui.score_sets import ScoreFile
 from pages.ui.text import plain
@@ -70,6 +71,8 @@ def export_section(
         _use(workspace, session, dataset, write)
     with st.expander("For other tools, with or without the images", icon=":material/ios_share:", key="export_forms"):
         export_forms(workspace, session, dataset, write, lambda: read_ids(file.path, shown_positions()))
+    with st.expander("A report for people who were not there", icon=":material/description:", key="report"):
+        report_part(workspace, session, file)
 
 
 def _downloads(files: Exported | None) -> None:

@@ -1,0 +1,1 @@
+"""One HTML file about a review, for people who were not there."""
