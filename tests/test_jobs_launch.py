@@ -357,11 +357,11 @@ def test_run_job_stops_on_ctrl_c_and_resumes(workspace: Workspace) -> None:
 
 def test_forked_children_of_the_work_die_of_sigterm_as_usual() -> None:
     code = (
-        "import multiprocessing, time; from fvm_core.jobs.worker import _stop_on_signals\n"
+        "import multiprocessing, time; from fvm_core.jobs.worker import stop_on_signals\n"
         "fork = multiprocessing.get_context('fork'); begun = fork.Event()\n"
         "def sleep():\n"
         "    begun.set(); time.sleep(600)\n"
-        "with _stop_on_signals() as halt:\n"
+        "with stop_on_signals() as halt:\n"
         "    child = fork.Process(target=sleep, daemon=True)\n"
         "    child.start(); begun.wait(); child.terminate(); child.join(200)\n"
         "    print(child.exitcode, halt.is_set())"
@@ -372,9 +372,9 @@ def test_forked_children_of_the_work_die_of_sigterm_as_usual() -> None:
 
 def test_nohup_is_kept(workspace: Workspace) -> None:
     code = (
-        "import os, signal; from fvm_core.jobs.worker import _stop_on_signals\n"
+        "import os, signal; from fvm_core.jobs.worker import stop_on_signals\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "with _stop_on_signals() as halt:\n"
+        "with stop_on_signals() as halt:\n"
         "    os.kill(os.getpid(), signal.SIGHUP); print(halt.is_set())\n"
         "    os.kill(os.getpid(), signal.SIGTERM); print(halt.is_set())"
     )

@@ -16,7 +16,7 @@ from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.demo import TRAINING
 from fvm_core.errors import CheckpointError, DataError, FVMError, SettingsError
-from fvm_core.influence import score
+from fvm_core.influence import rows, score
 from fvm_core.influence.baselines import confident_quality, loss_scores
 from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
@@ -147,7 +147,7 @@ class DyingContext(MemoryContext):
 def test_a_killed_job_ends_with_the_same_content(
     ready: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: int
 ) -> None:
-    monkeypatch.setattr(score, "PART_ROWS", 32)
+    monkeypatch.setattr(rows, "PART_ROWS", 32)
     args = arguments(methods=["influence", "loss", "confident"], settings={"relabel": "none"})
     score.run(MemoryContext(), {**args, "run": "whole"}, ready)
     context = DyingContext(folder=tmp_path / "job", stop_at=at)
@@ -181,7 +181,7 @@ def test_the_fisher_is_not_made_again_after_a_stop(ready: Workspace, monkeypatch
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("made again")
 
-    monkeypatch.setattr(influence_pass, "fisher_diagonal", refuse)
+    monkeypatch.setattr(influence_pass, "validation_fisher", refuse)
     context.stop_at = None
     assert score.run(context, args, ready)["samples"] == ROWS
 

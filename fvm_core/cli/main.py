@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fvm_core.cli
 from fvm_core import __version__
+from fvm_core.distributed.environment import check_command
 from fvm_core.errors import FVMError
 from fvm_core.workspace import Workspace, current_workspace
 
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(list(sys.argv[1:] if argv is None else argv))
     try:
         workspace = Workspace(args.workspace.expanduser().resolve()) if args.workspace else current_workspace()
+        check_command(args.handler.__module__.rpartition(".")[2])
         return int(args.handler(args, workspace) or 0)
     except FVMError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,48 @@ class Part:
     seconds: float
     notes: tuple[str, ...] = ()
 
+    @property
+    def start(self) -> int:
+        """The first of its rows, as its name says."""
+        return int(self.path.stem.partition("-")[0])
+
+    @property
+    def stop(self) -> int:
+        """The row after its last one."""
+        return self.start + self.rows
+
 
 def part_path(folder: Path, method: str, start: int) -> Path:
     """Return folder/METHOD/START.parquet."""
     return folder / method / f"{start:010d}.parquet"
+
+
+def find_parts(folder: Path, method: str, *, plan: str) -> list[Part]:
+    """Return the finished parts of a method by their rows, none of which stands in two of them.
+
+    A part that `fold` was killed over, before it removed what it had put together, comes first and hides those.
+    """
+    paths = (folder / method).glob("[0-9]*.parquet")
+    found = [part for path in paths if (part := read_part(path, plan=plan)) is not None]
+    kept: list[Part] = []
+    for part in sorted(found, key=lambda part: (part.start, -part.rows)):
+        if not kept or part.start >= kept[-1].stop:
+            kept.append(part)
+    return kept
+
+
+def fold(parts: list[Part], schema: pa.Schema, *, plan: str) -> None:
+    """Put `parts` together to one, FIRST-LAST.parquet, and remove them; nothing where one does not begin at the end of
+    the one before, or there is but one."""
+    if len(parts) < 2 or any(one.stop != two.start for one, two in pairwise(parts)):
+        return
+    notes = list(dict.fromkeys(note for part in parts for note in part.notes))
+    text = json.dumps({"plan": plan, "seconds": sum(part.seconds for part in parts), "notes": notes})
+    path = parts[0].path.with_name(f"{parts[0].start:010d}-{parts[-1].stop - 1:010d}.parquet")
+    merge(parts, path, schema.with_metadata({KEY: text.encode()}))
+    for part in parts:
+        if part.path != path:
+            part.path.unlink(missing_ok=True)
 
 
 def write_part(path: Path, table: pa.Table, *, plan: str, seconds: float, notes: Sequence[str] = ()) -> None:

@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from fvm_core.data.dataset import UNKNOWN
-from fvm_core.errors import DataError
+from fvm_core.distributed.meeting import agree, first, hand_out, say, wait
+from fvm_core.distributed.workers import workers_of
 from fvm_core.influence.baselines import confident_quality
 from fvm_core.influence.meter import Meter
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.metrics import auc_ap
-from fvm_core.influence.parts import Part, merge, part_path, read_part, write_part
-from fvm_core.influence.passes.protocol import Columns, Pass
+from fvm_core.influence.parts import Part, merge
+from fvm_core.influence.passes.protocol import Pass
 from fvm_core.influence.passes.registry import passes_for
+from fvm_core.influence.rows import score_rows
 from fvm_core.influence.store import SCHEMA, read_scores, with_provenance
 from fvm_core.influence.task import Task, open_task
 from fvm_core.jobs.context import JobContext
 from fvm_core.workspace import Workspace
-
-PART_ROWS = 512
 
 
 def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
     """Score `args["dataset"]` under `args["model"]` and write scores/RUN/METHOD.parquet. Job function of kind `score`.
 
     Finished parts stay in the job's folder: a job that was killed does only what is missing and ends with the same
-    rows. Memory does not grow with the rows (but confident learning holds n * c probabilities at the end).
+    rows. Several workers (`fvm_core.distributed`) share the rows; worker 0 alone writes the files and tells of them.
+    Memory does not grow with the rows (but confident learning holds n * c probabilities at the end).
     Returns {"run", "files", "samples", "notes", "summary": {method: {"seconds", "samples_per_second", "auc", "ap"}}}.
 
     Raises:
         FVMError: see `open_task`, `inverse_fisher` and `lissa`.
         JobStopped: the person asked to stop.
     """
-    task = open_task(context, args, workspace)
+    with first(context, "opened"):
+        task = open_task(context, args, workspace)
+    workers = workers_of(context)
+    agree(context, "plan", task.plan, what="data or settings")
     passes = passes_for(task.methods)
     costs = [item.cost(task) for item in passes]
-    meter = Meter(context, sum(first + each * len(task.rows) for first, each in costs))
+    meter = Meter(context, sum(ahead + each * len(task.rows) for ahead, each in costs))
     files: dict[str, str] = {}
     summary: dict[str, dict[str, Any]] = {}
     notes = list(task.notes)
-    for item, (first, each) in zip(passes, costs, strict=True):
-        prepared = _prepare(context, task, item, first, meter)
-        parts = _rows(context, task, item, each, meter)
+    if workers.size > 1:
+        notes.append(f"Scored by {workers.size} workers together; seconds are those of all of them over their number.")
+    for item, (ahead, each) in zip(passes, costs, strict=True):
+        prepared = _prepare(context, task, item, ahead, meter)
+        parts = score_rows(context, task, item, each, meter)
+        if not workers.leads:
+            continue
         notes += item.notes
         seconds = sum(part.seconds for part in parts[item.methods[0]])
         for method in item.methods:
@@ -66,91 +70,32 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
 
 
 def _prepare(context: JobContext, task: Task, item: Pass, units: float, meter: Meter) -> float:
-    """Prepare a pass, from the job's state where an earlier start got so far; return the seconds it took."""
+    """Prepare a pass, from the job's state where an earlier start got so far; return the seconds it took.
+
+    Of several workers all prepare a pass that shares its work (`together`), else worker 0 alone; in the end all go on
+    with what worker 0 has made.
+    """
+    workers = workers_of(context)
     state = context.load_state() or {}
     if state.get("plan") != task.plan:
         state = {"plan": task.plan}
     kept = state.get(item.name)
     before, start = meter.done, meter.seconds
+    made: dict[str, Any] | None = None
     with meter.clock():
-        made = item.prepare(task, kept["made"] if kept else None, meter.advance)
+        if workers.leads:
+            say(context, f"prepare/{item.name}", "kept" if kept else "make")
+            made = item.prepare(task, kept["made"] if kept else None, meter.advance)
+        elif wait(context, f"prepare/{item.name}") == "make" and getattr(item, "together", False):
+            item.prepare(task, None, meter.advance)
     seconds = float(kept["seconds"]) if kept else meter.seconds - start
-    if not kept:
+    if not kept and workers.leads:
         context.save_state({**state, item.name: {"made": made, "seconds": seconds}})
+    made = hand_out(context, f"made/{item.name}", made)
+    if not workers.leads:
+        item.prepare(task, made, meter.advance)
     meter.done = before + units
     return seconds
-
-
-def _rows(context: JobContext, task: Task, item: Pass, units: float, meter: Meter) -> dict[str, list[Part]]:
-    """Score all rows part by part; parts that are there already are kept. Return the parts of each method, in order."""
-    out: dict[str, list[Part]] = {method: [] for method in item.methods}
-    plan, batch = task.plan, task.settings.batch_size
-    if task.settings.relabel == "shortlist":
-        batch = min(4 * batch, max(batch, PART_ROWS))
-    size = batch * math.ceil(PART_ROWS / batch)
-    folder = context.path("scores", "x").parent
-    for start in range(0, len(task.rows), size):
-        rows = task.rows[start : start + size]
-        found = {method: read_part(part_path(folder, method, start), plan=plan) for method in item.methods}
-        if not all(found.values()):
-            begin = meter.seconds
-            pieces: dict[str, list[pa.Table]] = {method: [] for method in item.methods}
-            for low in range(0, len(rows), batch):
-                part = rows[low : low + batch]
-                with meter.clock():
-                    x, y = task.train.batch(part)
-                    for method, columns in item.columns(replace(task, rows=part), x, y).items():
-                        pieces[method].append(_table(task, part, method, columns))
-                meter.advance(units * len(part), f"Scoring: {', '.join(METHODS[key].title for key in item.methods)}")
-            for method, tables in pieces.items():
-                path = part_path(folder, method, start)
-                write_part(path, pa.concat_tables(tables), plan=plan, seconds=meter.seconds - begin)
-                found[method] = read_part(path, plan=plan)
-        else:
-            meter.advance(units * len(rows), "Keeping what is scored already")
-        for method, part_found in found.items():
-            if part_found is None:
-                raise DataError(f"part {start} of `{method}` in `{folder}` cannot be read back. Check the disk.")
-            out[method].append(part_found)
-    return out
-
-
-def _table(task: Task, rows: NDArray[np.int64], method: str, columns: Columns) -> pa.Table:
-    """Return the columns of a batch under SCHEMA."""
-    index = task.train.usable[rows]
-    known = task.dataset.clean_labels
-    clean = np.full(len(rows), UNKNOWN) if known is None else known[index]
-    score = columns.score.double().cpu().numpy()
-    suggested = np.full(len(rows), -1) if columns.suggested is None else columns.suggested.cpu().numpy()
-    if not np.isfinite(score).all():
-        bad = task.dataset.ids[index[~np.isfinite(score)][0]]
-        raise DataError(
-            f"the score `{method}` of sample {bad!r} is not finite: the model's outputs overflow on it. "
-            "Check the model's normalisation, or use another checkpoint."
-        )
-    return pa.table(
-        {
-            "id": pa.array(task.dataset.ids[index].tolist(), pa.string()),
-            "row": pa.array(index, pa.int64()),
-            "label": pa.array(task.dataset.labels[index], pa.int32()),
-            "clean_label": pa.array(clean, pa.int32()),
-            "score": pa.array(score, pa.float64()),
-            "suspicion": pa.array(METHODS[method].suspicious * score, pa.float64()),
-            "suggested": pa.array(suggested, pa.int32()),
-            "label_scores": _lists(columns.label_scores, pa.float32(), len(rows)),
-            "label_exact": _lists(columns.label_exact, pa.bool_(), len(rows)),
-        },
-        schema=SCHEMA,
-    )
-
-
-def _lists(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
-    if value is None:
-        return pa.nulls(rows, pa.list_(kind))
-    flat = value.cpu().numpy()
-    flat = flat.astype(np.float32) if pa.types.is_float32(kind) else flat
-    offsets = np.arange(0, flat.size + 1, flat.shape[1], dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.reshape(-1), kind))
 
 
 def _same(table: pa.Table) -> pa.Table:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.data.registry import open_named
 from fvm_core.data.validation import check_names, check_validation, with_names_of
+from fvm_core.distributed.workers import ALONE, Workers
 from fvm_core.errors import SettingsError
 from fvm_core.files import file_sha256, slug
 from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
@@ -65,10 +66,11 @@ class Task:
         rows = self.train.usable[self.rows].tolist()
         return digest({**self.described, "settings": self.settings.to_json(), "rows": rows, "version": version()})
 
-    def validation_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the whole validation set once, in order."""
-        for start in range(0, len(self.validation), self.settings.batch_size):
-            stop = min(start + self.settings.batch_size, len(self.validation))
+    def validation_batches(self, workers: Workers = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the whole validation set once, in order; to one of several workers, its share of it."""
+        share = workers.share(len(self.validation))
+        for start in range(share.start, share.stop, self.settings.batch_size):
+            stop = min(start + self.settings.batch_size, share.stop)
             yield self.validation.batch(np.arange(start, stop))
 
     def training_batch(self, step: int) -> tuple[Tensor, Tensor]:

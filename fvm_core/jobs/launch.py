@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import fvm_core
 from fvm_core.errors import JobError, StorageError
 from fvm_core.jobs.control import write_request
 from fvm_core.jobs.echo import Echo
+from fvm_core.jobs.find import find_jobs
 from fvm_core.jobs.folder import JobFolder, open_folder, prepare_folder, publish_folder
 from fvm_core.jobs.lock import FileLock
 from fvm_core.jobs.status import JobStatus, StatusWriter, folder_status, read_status
@@ -80,6 +82,26 @@ def resume_job(workspace: Workspace, job_id: str) -> None:
         lock.release()
         raise
     _spawn(folder, lock)
+
+
+def claim_job(
+    workspace: Workspace, kind: str, args: dict[str, Any], *, title: str = ""
+) -> tuple[JobFolder, FileLock, bool]:
+    """Return the folder and lock of the newest resumable job with these very arguments, else of a new one; and whether
+    it is an old one. For a command that a launcher starts again after a worker was lost.
+
+    Raises:
+        JobError: unknown kind.
+        StorageError: the disk refused.
+    """
+    wanted = json.loads(json.dumps(args))
+    for status in find_jobs(workspace, kind, **wanted):
+        folder = open_folder(workspace, status.id)
+        if status.resumable and folder.read_spec().args == wanted:
+            lock = _lock_idle(folder, "resumed")
+            write_request(folder, "run")
+            return folder, lock, True
+    return *_create(workspace, kind, args, title), False
 
 
 def delete_job(workspace: Workspace, job_id: str) -> None:

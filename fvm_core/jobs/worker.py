@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fvm_core.errors import FVMError, StorageError
-from fvm_core.jobs.context import JobStopped
+from fvm_core.jobs.context import JobContext, JobStopped
 from fvm_core.jobs.disk_context import DiskContext
 from fvm_core.jobs.folder import JobFolder, JobSpec
 from fvm_core.jobs.kinds import LIGHT, load_kind
@@ -36,10 +36,17 @@ class Outcome:
     error: Exception | None = None
 
 
-def work(folder: JobFolder, lock: FileLock, *, echo: Callable[[JobStatus], None] | None = None) -> Outcome:
+def work(
+    folder: JobFolder,
+    lock: FileLock,
+    *,
+    echo: Callable[[JobStatus], None] | None = None,
+    dress: Callable[[JobContext], JobContext] | None = None,
+) -> Outcome:
     """Do the work of a job whose lock this process holds, and free the lock.
 
-    SIGTERM and SIGINT ask it to save its state and stop; a second one ends it at once.
+    `dress` may put a context of its own around the job's, once it runs (to share it between processes). SIGTERM and
+    SIGINT ask it to save its state and stop; a second one ends it at once.
 
     Raises:
         JobError: the folder is damaged.
@@ -49,8 +56,8 @@ def work(folder: JobFolder, lock: FileLock, *, echo: Callable[[JobStatus], None]
         status = read_status(folder) or fresh_status(spec)
         status = replace(status, state="queued", error="", result=None, seconds_left=None)
         writer = StatusWriter(folder, status, echo=echo)
-        with ExitStack() as held, _stop_on_signals() as halt:
-            changes, error = _attempt(folder, spec, writer, halt, held)
+        with ExitStack() as held, stop_on_signals() as halt:
+            changes, error = _attempt(folder, spec, writer, halt, held, dress)
             _write_end(writer, {"seconds_left": None, **changes})
         return Outcome(writer.status, error)
     finally:
@@ -63,7 +70,12 @@ def fresh_status(spec: JobSpec) -> JobStatus:
 
 
 def _attempt(
-    folder: JobFolder, spec: JobSpec, writer: StatusWriter, halt: threading.Event, held: ExitStack
+    folder: JobFolder,
+    spec: JobSpec,
+    writer: StatusWriter,
+    halt: threading.Event,
+    held: ExitStack,
+    dress: Callable[[JobContext], JobContext] | None,
 ) -> tuple[dict[str, Any], Exception | None]:
     """Return the last changes of the status and the error; `held` keeps the slot until those are written."""
     try:
@@ -73,7 +85,7 @@ def _attempt(
         context = DiskContext(folder, writer, slot=slot, halt=halt)
         held.callback(context.close)
         context.begin()
-        result = load_kind(spec.kind)(context, spec.args, folder.workspace)
+        result = load_kind(spec.kind)(dress(context) if dress else context, spec.args, folder.workspace)
         result = json.loads(json.dumps(result or {}))
         return {"state": "done", "result": result, "done": writer.status.total or writer.status.done}, None
     except JobStopped:
@@ -112,7 +124,7 @@ def _log_traceback(folder: JobFolder) -> None:
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
+def stop_on_signals() -> Iterator[threading.Event]:
     """Yield an event that the first SIGTERM, SIGINT or SIGHUP sets; ignored signals stay ignored (nohup).
 
     A forked child (a pool's worker) inherits the handler but must die of the signal as usual.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,11 @@ from torch.nn import functional as F
 
 from fvm_core.data.registry import open_named
 from fvm_core.data.validation import check_names, check_validation, with_names_of
+from fvm_core.distributed.batch_loss import ShareLoss, check_shares, with_averaged_gradients
+from fvm_core.distributed.batchnorm import synchronised
+from fvm_core.distributed.lockstep import lockstep
+from fvm_core.distributed.meeting import agree, first, meet
+from fvm_core.distributed.workers import workers_of
 from fvm_core.jobs.context import JobContext
 from fvm_core.models.checkpoint import load_model, save_weights
 from fvm_core.models.store import ModelRecord
@@ -27,6 +33,7 @@ from fvm_core.tuning.precision import Precision, pick_device, resolve_precision
 from fvm_core.tuning.schedule import cosine
 from fvm_core.tuning.settings import TuneSettings, effective
 from fvm_core.tuning.setup import check_batches, environment, make_optimizer, place
+from fvm_core.tuning.solver import LossFunction
 from fvm_core.tuning.solvers import role_of
 from fvm_core.workspace import Workspace
 
@@ -38,14 +45,19 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     step, and the measurements of `Measurements` when due. The new model has role `vm` (sgd) or `fvm` (any
     other solver) and `settings.snapshots` kept weights. Returns the model's name, final metrics and notes.
 
+    Several workers (`fvm_core.distributed`) share each batch; worker 0 alone measures and keeps. The weights are those
+    of one process up to rounding, but for the masks of dropout.
+
     Raises:
         FVMError: data, settings or name cannot be used, or the loss diverged.
         JobStopped: the person asked to stop; the job can be resumed.
     """
     settings: TuneSettings = TuneSettings.from_json(dict(args["settings"]))
-    output = Output.claim(context, workspace, args["name"])
-    if (finished := output.published()) is not None:
-        return {"model": finished.name, "metrics": dict(finished.metrics), "notes": output.renamed(finished)}
+    workers = workers_of(context)
+    with first(context, "claimed"):
+        output = Output.claim(context, workspace, args["name"])
+        if (finished := output.published()) is not None:
+            return {"model": finished.name, "metrics": dict(finished.metrics), "notes": output.renamed(finished)}
     precision = resolve_precision(settings.precision, pick_device())
     base, parent = load_model(workspace, args["model"], allow_custom=bool(args.get("allow_custom")))
     names, classes = parent.spec.class_names, parent.spec.num_classes
@@ -57,14 +69,19 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     with torch.random.fork_rng():
         model, convolutional = place(base, precision.device)
         options: dict[str, Any] = {"device": precision.device, "channels_last": convolutional}
-        feed = open_feed(validation, parent.spec, workspace, context, what="validation set", **options)
-        noisy_feed = None
-        if noisy is not None:
-            noisy_feed = open_feed(noisy, parent.spec, workspace, context, what="training set", **options)
+        with first(context, "opened"):
+            feed = open_feed(validation, parent.spec, workspace, context, what="validation set", **options)
+            noisy_feed = None
+            if noisy is not None:
+                noisy_feed = open_feed(noisy, parent.spec, workspace, context, what="training set", **options)
         measurements = Measurements(settings, feed, noisy_feed)
         tuning = Tuning(context, output, settings, precision, model, feed, measurements)
         identity = digest([effective(settings.to_json()), parent.sha256, validation.fingerprint, precision.used])
-        run_loop(context, tuning.loop(identity))
+        agree(context, "identity", identity, what="data or settings")
+        with synchronised(model, workers):
+            run_loop(lockstep(context), tuning.loop(identity))
+        if not workers.leads:
+            return {}
         metrics = measurements.losses(model, live=False)
     record = ModelRecord(
         name=output.name,
@@ -143,12 +160,12 @@ class Tuning:
         draws = settings.lpf_draws if settings.solver == "lpf" else 1
         check_batches(batches, self.model, "validation set", draws=draws)
         optimizer, solver = make_optimizer(self.model, settings), make_solver(settings)
+        workers, loss_of = workers_of(self.context), self.losses(batches, draws)
 
         def step(k: int) -> float:
-            generator = step_generator(settings.seed, k) if settings.augment else None
-            x, y = self.feed.batch(batches.at(k), generator=generator)
-            loss = BatchLoss(self.model, x, y, self.precision, derived_seed(settings.seed, k))
-            return solver.step(self.model, optimizer, loss, k=k).item()
+            with workers.guarded():
+                loss = solver.step(self.model, optimizer, loss_of(k), k=k)
+            return workers.sum_(loss / workers.size).item()
 
         return Loop(
             model=self.model,
@@ -156,12 +173,39 @@ class Tuning:
             steps=settings.steps,
             step=step,
             lr=lambda k: cosine(k, lr=settings.lr, steps=settings.steps),
-            after=self.after,
+            after=self.after if workers.leads else lambda done, loss: None,
             save_every=settings.save_every,
             identity=identity,
             hint=remedy(settings),
             solver=solver,
         )
+
+    def losses(self, batches: Batches, draws: int) -> Callable[[int], LossFunction]:
+        """Return what gives the loss of step k: of its whole batch, or of this worker's share of it."""
+        seed, workers = self.settings.seed, workers_of(self.context)
+
+        def fetch(k: int, rows: slice) -> tuple[Tensor, Tensor]:
+            if not self.settings.augment:
+                return self.feed.batch(batches.at(k)[rows])
+            x, y = self.feed.batch(batches.at(k), generator=step_generator(seed, k))  # the draws are the batch's
+            return x[rows], y[rows]
+
+        def whole(k: int) -> LossFunction:
+            x, y = fetch(k, slice(None))
+            return BatchLoss(self.model, x, y, self.precision, derived_seed(seed, k))
+
+        if workers.size == 1:
+            return whole
+        check_shares(batches.smallest, workers, draws=draws)
+        example, _ = fetch(0, slice(0, 1))
+        meet(self.context, "model")
+        shared = with_averaged_gradients(self.model, example)
+
+        def share(k: int) -> LossFunction:
+            rows, autocast = partial(fetch, k), self.precision.autocast
+            return ShareLoss(shared, rows, len(batches.at(k)), workers, autocast, derived_seed(seed, k))
+
+        return share
 
     def after(self, done: int, loss: float | None) -> None:
         """Report after `done` steps, measure what is due, keep the weights if a snapshot is due."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
 from fvm_core.influence.passes.curvature import telling
 from fvm_core.influence.passes.protocol import Columns, Report
+from fvm_core.influence.passes.validation_fisher import validation_fisher
 from fvm_core.influence.per_sample import SquaredGradients
 from fvm_core.influence.relabel import all_labels, shortlist
 from fvm_core.influence.task import Task
@@ -24,6 +24,7 @@ class InfluencePass:
     name: str = "influence"
     methods: tuple[str, ...] = ("influence",)
     notes: list[str] = field(default_factory=list)
+    together: ClassVar[bool] = True
 
     def cost(self, task: Task) -> tuple[float, float]:
         return float(len(task.validation)), squared_cost(task)
@@ -34,7 +35,7 @@ class InfluencePass:
         self.notes = list(self.engine.notes)
         if kept is None:
             told = telling(report, "Fisher of the validation set")
-            fisher = fisher_diagonal(task.model, task.validation_batches(), engine=self.engine, progress=told)
+            fisher = validation_fisher(task, self.engine, told)
             kept = {"fisher": {name: value.cpu() for name, value in fisher.items()}}
         device = example.device
         fisher = {name: value.to(device) for name, value in kept["fisher"].items()}

@@ -26,7 +26,11 @@ class Columns:
 
 
 class Pass(Protocol):
-    """`name` of the pass, `methods` it fills, `notes` for the provenance."""
+    """`name` of the pass, `methods` it fills, `notes` for the provenance.
+
+    A pass with `together = True` prepares on all workers of a shared job at once; else worker 0 prepares and hands out
+    what it has made.
+    """
 
     name: str
     methods: tuple[str, ...]
