@@ -65,7 +65,8 @@ def surface_chart(
         low, high = spread
         figure.update_scenes(
             xaxis_title_text=axes[0], yaxis_title_text=axes[1], zaxis_title_text="log10 loss",
-            zaxis_range=[low, high + 0.1 * (high - low)], camera={"eye": {"x": 1.9, "y": -2.1, "z": 1.2}}, aspectmode="cube",
+            zaxis_range=[low, high + 0.1 * (high - low)], camera={"eye": {"x": 1.9, "y": -2.1, "z": 1.2}},
+            aspectmode="cube",
         )  # fmt: skip
     else:
         figure.update_xaxes(title_text=axes[0])
