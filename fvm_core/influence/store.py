@@ -113,7 +113,9 @@ def read_column(path: Path | str, column: str) -> NDArray[Any]:
         with pq.ParquetFile(path) as file:
             if column not in file.schema_arrow.names:
                 raise DataError(f"score file `{path}` lacks the columns {[column]}. Score the dataset again.")
-            return file.read(columns=[column]).column(0).to_numpy()
+            numbers = file.read(columns=[column]).column(0).to_numpy()
+        pa.default_memory_pool().release_unused()  # a server reads hundreds of such columns and keeps few
+        return numbers
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"score file `{path}` cannot be read ({error}). Score the dataset again.") from error
 

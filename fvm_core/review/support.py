@@ -72,29 +72,34 @@ def caption(method: str) -> str:
 
 
 class LabelScores:
-    """Reads the per-label scores of a few rows of a score file at a time: whole row groups, only two columns. For many
+    """Reads the per-label scores of a few rows of a score file at a time: whole row groups, few columns. For many
     threads."""
 
     def __init__(self, path: str) -> None:
         """Open a score file. Raises DataError when it has no per-label scores column."""
         self._lock = Lock()
         self._file = pq.ParquetFile(path)
-        if not {"label_scores", "label_exact"} <= set(self._file.schema_arrow.names):
+        if not {"id", "label_scores", "label_exact"} <= set(self._file.schema_arrow.names):
             raise DataError(f"`{path}` has no columns `label_scores` and `label_exact`. Score again.")
         sizes = [self._file.metadata.row_group(k).num_rows for k in range(self._file.metadata.num_row_groups)]
         self._ends = np.cumsum(sizes)
 
     def read(self, positions: ArrayLike, method: str) -> list[Bars | None]:
         """Return the bars of the rows at `positions`, None for a row without per-label scores."""
+        return [bars for _, bars in self.named(positions, method)]
+
+    def named(self, positions: ArrayLike, method: str) -> list[tuple[str, Bars | None]]:
+        """Return the id and the bars of the rows at `positions`; each row group that holds one is read once."""
         wanted = np.asarray(positions, dtype=np.int64)
         groups = np.searchsorted(self._ends, wanted, side="right")
-        found: dict[int, Bars | None] = {}
+        found: dict[int, tuple[str, Bars | None]] = {}
         for group in np.unique(groups):
             with self._lock:
-                table = self._file.read_row_group(int(group), columns=["label_scores", "label_exact"])
+                table = self._file.read_row_group(int(group), columns=["id", "label_scores", "label_exact"])
             start = self._ends[group] - table.num_rows
             for position in wanted[groups == group]:
-                found[int(position)] = _bars(table, int(position - start), method)
+                row = int(position - start)
+                found[int(position)] = table["id"][row].as_py(), _bars(table, row, method)
         return [found[int(position)] for position in wanted]
 
 

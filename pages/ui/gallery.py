@@ -18,7 +18,6 @@ from fvm_core.data.dataset import LabeledImages
 from fvm_core.data.ids import IdIndex
 from fvm_core.errors import FVMError
 from fvm_core.influence.methods import METHODS
-from fvm_core.influence.store import read_ids
 from fvm_core.review.inbox import Known, Receipt, receive
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.replay import View
@@ -173,11 +172,10 @@ def _view(sent: Mapping[str, Any], shown: Shown) -> tuple[int, set[int]]:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _items(_shown: Shown, token: str, page: int) -> list[dict[str, Any]]:
     positions, table = _shown.on_page(page), _shown.table
-    bars = _label_scores(_shown.key).read(positions, _shown.method)
+    named = _label_scores(_shown.key).named(positions, _shown.method)
     columns = (column[positions] for column in (table.labels, table.suggested, table.scores, table.rows))
-    ids = read_ids(_shown.key[0], positions)
     items = []
-    for sample, given, suggested, score, place, bar in zip(ids, *columns, bars, strict=True):
+    for (sample, bar), given, suggested, score, place in zip(named, *columns, strict=True):
         known = 0 <= place < len(_shown.dataset) and _shown.dataset.ids[place] == sample
         uri, problem = thumbnail(_shown.dataset, int(place)) if known else ("", "not in the dataset")
         items.append(

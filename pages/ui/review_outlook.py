@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.errors import DataError
-from fvm_core.influence.store import read_scores
+from fvm_core.influence.store import read_column
 from fvm_core.provenance import digest
 from fvm_core.review.decision import Decision
 from fvm_core.review.outlook import aligned, ranking, verdict, verdicts
@@ -39,8 +39,8 @@ NO_CHANCE = (
 class Ranked:
     """One score list in order of rank. `order` (n,): positions in the file; `chance`: P(label is wrong) or None."""
 
-    order: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    order: NDArray[np.int32]
+    labels: NDArray[np.int32]
     suspicion: NDArray[np.float64]
     chance: NDArray[np.float64] | None
 
@@ -108,18 +108,14 @@ def _cuts(key: Keys, _suspicion: NDArray[np.float64], _chance: NDArray[np.float6
 
 @st.cache_resource(max_entries=2, show_spinner="Ranking …")
 def _ranked(file: FileKey, posterior: FileKey | None) -> Ranked:
-    frame = read_scores(file[0], columns=["row", "label", "suspicion"]).frame
-    suspicion = frame["suspicion"].to_numpy(np.float64)
-    order = ranking(suspicion)
+    suspicion = read_column(file[0], "suspicion")
+    order = ranking(suspicion).astype(np.int32)
     chance = None
     if posterior is not None:
-        other = read_scores(posterior[0], columns=["row", "score"]).frame
-        chance = aligned(
-            frame["row"].to_numpy(np.int64), other["row"].to_numpy(np.int64), chances(other["score"].to_numpy())
-        )
-    return Ranked(
-        order, frame["label"].to_numpy(np.int64)[order], suspicion[order], None if chance is None else chance[order]
-    )
+        rows, others = (read_column(path, "row").astype(np.int64, copy=False) for path in (file[0], posterior[0]))
+        found = aligned(rows, others, chances(read_column(posterior[0], "score")))
+        chance = None if found is None else found[order]
+    return Ranked(order, read_column(file[0], "label").astype(np.int32)[order], suspicion[order], chance)
 
 
 def _found(seen: Seen) -> None:

@@ -98,7 +98,7 @@ def turn(clock: Clock, repeats: int) -> None:
     for number in range(repeats):
         page.get_by_role("combobox", name="Order").click()
         names = ("Least suspicious first", "As in the dataset", "Most suspicious first")
-        choice = page.get_by_role("option", name=names[number % 3])
+        choice = page.get_by_role("option", name=names[number % 3], exact=True)
         clock.measure("Review: sort", choice.click, holds=GALLERY, lacks=LOADING)
     page.keyboard.press("Escape")
 
