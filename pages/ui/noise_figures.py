@@ -38,7 +38,7 @@ def transition_map(matrix: NDArray[np.float64], names: Sequence[str], *, top: fl
         for row, column in np.ndindex(shares.shape):
             value = shares[row, column]
             if value >= 0.5:
-                deep = row != column and value > 40 * top
+                deep = row != column and value > 60 * top
                 figure.add_annotation(
                     x=labels[column], y=labels[row], text=f"{value:.0f}", showarrow=False,
                     font={"size": 12, **({"color": INK} if deep else {})}, opacity=0.8 if row == column else 1,
