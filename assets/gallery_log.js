@@ -9,6 +9,15 @@ function randomId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+// A bulk step is written under a client of its own, the tab's with a number: see fvm_core/review/steps.py.
+function isOf(entry, client) {
+  return entry.client === client || String(entry.client).startsWith(`${client}-`);
+}
+
+function isBulk(client) {
+  return /^[0-9a-f]{24}-[1-9][0-9]*$/.test(client);
+}
+
 // A copy of what is not yet on disk, so that a tab closed too soon loses nothing. One key per session, reviewer and
 // tab: what one person left is sent again only when that person is back.
 // Without storage (private mode, full) the log still lives in memory until it is acknowledged.
@@ -20,7 +29,7 @@ class Backup {
   read(client) {
     try {
       const entries = JSON.parse(localStorage.getItem(this.prefix + client) ?? "[]");
-      return entries.filter((entry) => entry.client === client && Number.isInteger(entry.seq));
+      return entries.filter((entry) => isOf(entry, client) && Number.isInteger(entry.seq));
     } catch {
       return [];
     }
@@ -58,6 +67,7 @@ class DecisionQueue {
     this.adopted = this.backup.clients();
     this.pending = this.adopted.flatMap((client) => this.backup.read(client));
     this.seq = 0;
+    this.steps = 0;
     this.echo = 0;
     this.told = null;
     this.dirty = false;
@@ -66,16 +76,31 @@ class DecisionQueue {
     this.send = () => {};
   }
 
-  add(entry) {
-    this.seq += 1;
-    this.pending.push({ ...entry, client: this.client, seq: this.seq });
+  // Decisions by one key press each, or undos: they reach the server in one message, so all or none are on disk.
+  add(...entries) {
+    for (const entry of entries) {
+      this.seq += 1;
+      this.pending.push({ ...entry, client: this.client, seq: this.seq });
+    }
+    this.keep();
+  }
+
+  // Decisions by one key press on many images, taken back by one.
+  addStep(entries) {
+    this.steps += 1;
+    const client = `${this.client}-${this.steps}`;
+    entries.forEach((entry, at) => this.pending.push({ ...entry, client, seq: at + 1 }));
+    this.keep();
+  }
+
+  keep() {
     this.backup.write(this.client, this.own());
     this.flush();
     this.onChange();
   }
 
   own() {
-    return this.pending.filter((entry) => entry.client === this.client);
+    return this.pending.filter((entry) => isOf(entry, this.client));
   }
 
   askForPages() {

@@ -14,7 +14,8 @@ class Workspace:
     `datasets/NAME.json` one DatasetSpec each; `models/NAME/` model.safetensors and model.json;
     `jobs/ID/` one folder a job; `scores/RUN/METHOD.parquet`; `explanations/KEY.parquet`;
     `cache/` decoded pixels and Fishers (may be deleted at any time);
-    `uploads/` files from the browser under names of ours; `exports/`; `review.sqlite`.
+    `uploads/` files from the browser under names of ours; `exports/`; `reviewers/` what each person set;
+    `review.sqlite`.
     """
 
     root: Path
@@ -50,6 +51,10 @@ class Workspace:
     @property
     def exports(self) -> Path:
         return self.root / "exports"
+
+    @property
+    def reviewers(self) -> Path:
+        return self.root / "reviewers"
 
     @property
     def review_url(self) -> str:

@@ -23,7 +23,10 @@ from fvm_core.review.log import DecisionLog
 from fvm_core.review.replay import View
 from fvm_core.review.score_rows import ScoreRows
 from fvm_core.review.session import ReviewSession
+from fvm_core.review.steps import MOST_AT_ONCE, last_steps, recent_classes, step_of
 from fvm_core.review.support import Bars, LabelScores, caption
+from pages.ui.gallery_keys import bindings
+from pages.ui.gallery_zoom import close_up
 from pages.ui.links import ROOT
 from pages.ui.review_filters import Frozen
 from pages.ui.review_selection import note_page
@@ -32,10 +35,13 @@ from pages.ui.score_sets import FileKey
 from pages.ui.thumbnails import thumbnail
 
 KEY = "review_gallery"
-SCRIPTS = (
-    "gallery_log.js", "gallery_draw.js", "gallery_card.js", "gallery_picker.js", "gallery_detail.js", "gallery.js"
+PARTS = (
+    "log", "draw", "card", "select", "overlay", "keys", "help", "picker", "zoom", "detail", "head", "pages", "decide",
+    "input",
 )  # fmt: skip
+SCRIPTS = (*(f"gallery_{part}.js" for part in PARTS), "gallery.js")
 HISTORY = 200
+RECENT = 5
 MOST_PAGES = 12
 
 
@@ -82,7 +88,8 @@ class Shown:
 
 def gallery(log: DecisionLog, session: ReviewSession, shown: Shown, known: Known, *, reviewer: str) -> None:
     """Write what the browser sent since the last run, then draw the gallery with the state that is on disk."""
-    sent = (st.session_state.get(KEY) or {}).get("sent")
+    state = st.session_state.get(KEY) or {}
+    sent = state.get("sent")
     receipt, problem = Receipt(), ""
     try:
         receipt = receive(log, session.id, sent, known, reviewer=reviewer, mark=mark(session, reviewer))
@@ -91,10 +98,18 @@ def gallery(log: DecisionLog, session: ReviewSession, shown: Shown, known: Known
     replay = log.replay(session.id).seen_by(reviewer, log.assignments(session.id).blind)
     if not isinstance(sent, Mapping):
         sent = {}
+    data = _data(session, shown, sent, receipt, problem, replay) | {
+        "reviewer": mark(session, reviewer),
+        "bindings": bindings(state.get("keys"), reviewer=reviewer),
+        "closeUp": close_up(state.get("zoomed"), sent.get("view"), shown.dataset, shown.index),
+    }
     _component(
-        key=KEY, data=_data(session, shown, sent, receipt, problem, replay) | {"reviewer": mark(session, reviewer)},
-        on_sent_change=lambda: None, on_asked_change=lambda: None,
-    )  # fmt: skip
+        key=KEY, data=data, on_sent_change=_pass, on_asked_change=_pass, on_keys_change=_pass, on_zoomed_change=_pass
+    )
+
+
+def _pass() -> None:
+    """A state that the browser sets has to have a callback; all of them are read above."""
 
 
 def asked() -> str | None:
@@ -112,7 +127,9 @@ def _data(
     window = {page, min(page + 1, shown.last_page)} if have else {page}
     counts = replay.counts(len(shown.dataset))
     states = replay.states()
-    history = [decision.sample for decision in replay.history(HISTORY)]
+    own = replay.history(HISTORY + MOST_AT_ONCE)
+    undoable = last_steps(own, most=HISTORY)
+    history = [decision.sample for decision in undoable]
     told = [sample for number in sorted(window | have) for sample in shown.ids(shown.on_page(number))]
     return {
         "session": session.id,
@@ -133,7 +150,8 @@ def _data(
         "caption": caption(shown.method),
         "pages": {str(number): _items(shown, shown.order.token, number) for number in sorted(window - have)},
         "states": {sample: [states[sample].action, states[sample].label] for sample in told if sample in states},
-        "history": list(zip(history, shown.places(history), strict=True)),
+        "history": list(zip(history, shown.places(history), (step_of(d.client) for d in undoable), strict=True)),
+        "recent": recent_classes(own, most=RECENT),
         "counts": {
             "decided": counts.decided,
             "left": len(shown.order.positions) - sum(place >= 0 for place in shown.places(list(states))),
