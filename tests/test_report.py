@@ -25,10 +25,11 @@ from fvm_core.jobs.kinds import KINDS, LIGHT
 from fvm_core.jobs.memory_context import MemoryContext
 from fvm_core.report.document import Report, embedded
 from fvm_core.report.job import run
-from fvm_core.report.words import escaped, visible
+from fvm_core.report.words import escaped
 from fvm_core.review.decision import Entry
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.session import open_session
+from fvm_core.visible import visible
 from fvm_core.workspace import Workspace
 
 

@@ -34,11 +34,11 @@ def path_ids(names: pa.Array) -> tuple[NDArray[np.str_], tuple[str, ...]]:
 
     The second part is a note that says so, or nothing.
     """
-    longest = pc.max(pc.utf8_length(names)).as_py() or 1
+    longest = pc.max(pc.utf8_length(names)).as_py() or 1  # one hostile id would set the width of all
     if len(names) * longest * 4 <= MAX_ID_MEMORY:
         return np.fromiter(each(names), dtype=f"U{longest}", count=len(names)), ()
     hashes = (hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in each(names))
-    note = "Paths are long: each id is 16 letters of the BLAKE2b hash of the path."
+    note = "Paths or ids are long: each id is 16 letters of the BLAKE2b hash of it."
     return np.fromiter(hashes, dtype="U16", count=len(names)), (note,)
 
 

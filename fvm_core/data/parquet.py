@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.identity import file_identity, file_stamp
-from fvm_core.data.ids import row_ids
+from fvm_core.data.ids import path_ids, row_ids
 from fvm_core.data.labels import encode_labels, parse_class_names
-from fvm_core.data.tables import check_size
+from fvm_core.data.tables import check_size, strings
 from fvm_core.errors import DataError
 
 MAX_GROUP_BYTES = 4 * 2**30
@@ -66,13 +67,22 @@ def open_parquet(spec: DatasetSpec) -> LabeledImages:
     names = parse_class_names(spec.options.get("class_names")) or offered.class_names.get(label)
     encoded = encode_labels(given, clean, names=names, what=label, clean_what=spec.clean_label or "clean_label")
     n = len(encoded.labels)
+    notes: tuple[str, ...] = ()
     if id_column:
-        ids = np.array([str(value) for table in tables for value in table[id_column].to_pylist()])
+        named = [pc.fill_null(strings(table[id_column], id_column), "None") for table in tables]
+        ids, notes = path_ids(pa.concat_arrays(named))
     else:
         ids = np.concatenate([row_ids(path.stem, table.num_rows) for path, table in zip(paths, tables, strict=True)])
     source = ParquetSource(paths, image)
     return LabeledImages(
-        spec, ids, encoded.labels, encoded.names, source, np.arange(n, dtype=np.int64), encoded.clean, encoded.notes
+        spec,
+        ids,
+        encoded.labels,
+        encoded.names,
+        source,
+        np.arange(n, dtype=np.int64),
+        encoded.clean,
+        (*encoded.notes, *notes),
     )
 
 

@@ -45,8 +45,18 @@ def take(dataset: LabeledImages, indices: NDArray[np.int64]) -> LabeledImages:
 
 
 def write_ids(path: Path | str, ids: Iterable[str]) -> int:
-    """Write an ids file for `DatasetSpec.include` / `exclude`, one id a line, and return how many."""
+    """Write an ids file for `DatasetSpec.include` / `exclude`, one id a line, and return how many.
+
+    Raises:
+        DataError: an id that a line cannot hold. StorageError: the disk refused.
+    """
     lines = [f"{one}\n" for one in ids]
+    strange = next((line[:-1] for line in lines if line[:-1] != line.strip() or "\n" in line[:-1]), None)
+    if strange is not None:
+        raise DataError(
+            f"ids must have no line break and no white space at their ends to be listed, got {strange!r:.100}. Choose "
+            "another id column."
+        )
     with atomic_write(path, "w", encoding="utf-8") as file:
         file.writelines(lines)
     return len(lines)

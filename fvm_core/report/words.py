@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import html
-import unicodedata
+
+from fvm_core.visible import visible
 
 LIMIT = 120
-
-
-def visible(text: object, *, limit: int = LIMIT) -> str:
-    """Return `text` in one line in which every control, bidirectional or other invisible character is written out as
-    <U+202E>; longer texts end in an ellipsis. Not yet HTML: `escaped` does both.
-
-    >>> visible("a\\u202egnp.exe")
-    'a<U+202E>gnp.exe'
-    """
-    cut = " ".join(str(text)[: 4 * limit].split())
-    shown = "".join(
-        f"<U+{ord(char):04X}>" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else char
-        for char in cut[:limit]
-    )
-    return shown + "…" if len(cut) > limit else shown
 
 
 def escaped(text: object, *, limit: int = LIMIT) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from fvm_core.visible import visible
+
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _SHORTCODE = re.compile(r":(?=[\w+/-]+:)")
 _TYPOGRAPHIC = re.compile(r"([-<=])(?=[->=])")
@@ -14,14 +16,13 @@ def plain(text: object, *, limit: int = 300) -> str:
     r"""Return Markdown that shows `text` letter for letter: no links, colours, icons, formulas or HTML.
 
     Every ASCII punctuation mark is escaped; an invisible word joiner keeps `:smile:` and `->` from being replaced
-    after parsing. White space (line breaks too) becomes one space. Longer texts end in an ellipsis.
+    after parsing. White space (line breaks too) becomes one space; characters that cannot be seen, or that turn a line
+    around, are written out (`fvm_core.visible`). Longer texts end in an ellipsis.
 
     >>> plain("*cat* [x](http://e)")
     '\\*cat\\* \\[x\\]\\(http\\:\\/\\/e\\)'
     """
-    flat = " ".join(str(text).split())
-    if len(flat) > limit:
-        flat = flat[: limit - 1] + "…"
+    flat = visible(text, limit=limit - 1 if len(" ".join(str(text).split())) > limit else limit)
     flat = _SHORTCODE.sub(":" + _JOINER, flat)
     flat = _TYPOGRAPHIC.sub(r"\1" + _JOINER, flat)
     return _PUNCTUATION.sub(r"\\\1", flat)
@@ -44,5 +45,5 @@ def message(text: object, *, limit: int = 2000) -> str:
             tail = " " if part.endswith(" ") and part.strip() else ""
             pieces.append(f"{lead}{plain(part, limit=limit)}{tail}")
         elif part.strip():
-            pieces.append(f"`{part}`")
+            pieces.append(f"`{visible(part, limit=limit)}`")
     return "".join(pieces)
