@@ -35,7 +35,7 @@ def main() -> None:
         names = dataset.class_names
         with threshold:
             noise = _noise(file, files, len(names))
-    tabs = dict(zip(TABS, st.tabs(TABS, key="noise_tab", bind="query-params"), strict=True))
+    tabs = dict(zip(TABS, st.tabs(TABS, key="noise_tab", on_change="rerun"), strict=True))
     for name, tab in tabs.items():
         if not tab.open:
             continue

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from app_server import Server, screenshot
-from map_files import frame_of, scored_digits, write_map
+from app_server import PATIENCE, Server, screenshot
+from map_files import frame_of, scored_digits, write_map, write_neighbours
 from numpy.typing import NDArray
 from playwright.sync_api import Locator, Page, expect
 
@@ -38,7 +38,7 @@ def positions(server: Server) -> NDArray[np.float32]:
 def open_map(server: Server, page: Page) -> Locator:
     server.goto(page, "map")
     root = page.locator("section.map")
-    expect(root).to_have_attribute("data-view", re.compile("zoom"))
+    expect(root).to_have_attribute("data-view", re.compile("zoom"), timeout=PATIENCE)
     page.locator("canvas.drawing").scroll_into_view_if_needed()
     return root
 
@@ -185,3 +185,18 @@ def test_a_click_takes_one_image_a_second_one_lets_go_and_keys_move_the_map(
     assert middle["zoom"] > 0 and not np.allclose(points, moved)
     spread = np.linalg.norm(moved[0] - moved[1]) / np.linalg.norm(points[0] - points[1])
     assert spread == pytest.approx(1.5, rel=1e-3)
+
+
+def test_near_duplicates_of_the_label_noise_page_become_the_queue(
+    server: Server, positions: NDArray[np.float32], page: Page
+) -> None:
+    """From a tab that is not the first one: a tab in the page's address once kept the page from being left."""
+    digits, provenance = scored_digits(server.workspace)
+    other = int(np.flatnonzero(digits.labels != digits.labels[0])[0])
+    write_neighbours(server.workspace, digits, provenance, {0: (other, 2.0)})
+    server.goto(page, "noise")
+    page.get_by_role("tab", name="Near-duplicates").click()
+    page.get_by_role("button", name="Review these 2 images").click()
+    chip = page.locator(".st-key-review_selection_chip")
+    expect(chip).to_contain_text("Selection of 2 images from near-duplicates", timeout=60_000)
+    expect(page.locator(".place")).to_contain_text("of 2", timeout=60_000)
