@@ -14,7 +14,7 @@ from fvm_core.influence.fallback import fallback_gradients
 from fvm_core.influence.layers import Calls, contract
 from fvm_core.influence.plan import Plan
 
-HELD_BYTES = 256 * 2**20
+HELD_BYTES = 64 * 2**20
 """Bytes of output gradients of several labels that are held at once."""
 
 

@@ -1,0 +1,157 @@
+"""What a score costs beside a training step, torch.func.vmap and kronfluence, in one run: time and peak memory.
+
+    python -m tests.benchmarks.scoring_speed --kronfluence FOLDER --out tests/benchmarks/results/scoring_speed.csv
+
+tests/benchmarks/requirements.txt tells how to get kronfluence's folder; without it the rest is measured.
+
+Each case runs in a process of its own; the works take turns, `--repeats` rounds, and the median is kept. A training
+step is forward and backward in training mode, channels last, as the app trains (contiguous beside it). Peak memory is
+ru_maxrss of a fresh process for each work, less what the process held with model and images before it. Milliseconds
+and MiB are of this machine; the bars of the project are the ratio columns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+BARS = {
+    "score_to_train": "<= 1.5", "vmap_to_score": ">= 2", "kronfluence_to_score": ">= 3", "fisher_to_score": "<= 1",
+    "shortlist_to_score": "<= 4 (k10), <= 12 (k100)", "score_to_train_memory": "<= 1.5",
+}  # fmt: skip
+REMEMBERED = ("train", "score", "fisher", "all", "shortlist", "vmap", "kronfluence")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kronfluence", type=Path, help="folder that kronfluence is installed in")
+    parser.add_argument("--case", type=int, help="one case only")
+    parser.add_argument("--child", help="internal: time, or the work whose memory is measured")
+    args = parser.parse_args()
+    if args.kronfluence:
+        sys.path.append(str(args.kronfluence))  # behind `tests`, which is imported by now: it has one of its own
+    if args.child:
+        print(json.dumps(timed(args) if args.child == "time" else remembered(args)))
+        return
+    from tests.benchmarks.scoring_works import CASES
+
+    rows = []
+    for index, case in enumerate(CASES):
+        if args.case is None or args.case == index:
+            row = {"case": case.name, **child(args, index, "time")}
+            for work in REMEMBERED:
+                if f"{work}_ms" in row:
+                    row |= child(args, index, work)
+            rows.append(row | ratios(row))
+            print(json.dumps(rows[-1], indent=1), flush=True)
+    table = pd.DataFrame(rows).round(3).assign(
+        threads=args.threads, repeats=args.repeats, machine=machine(), python=platform.python_version(),
+        torch=version("torch"), kronfluence=version("kronfluence") if args.kronfluence else "not measured",
+        bars=json.dumps(BARS),
+    )  # fmt: skip
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(args.out, index=False)
+
+
+def child(args: argparse.Namespace, index: int, work: str) -> dict[str, float]:
+    """Run one case or work in a fresh process and return what it printed last."""
+    command = [sys.executable, "-m", "tests.benchmarks.scoring_speed", "--child", work, "--case", str(index)]
+    command += ["--repeats", str(args.repeats), "--threads", str(args.threads)]
+    command += ["--kronfluence", str(args.kronfluence)] if args.kronfluence else []
+    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def timed(args: argparse.Namespace) -> dict[str, float]:
+    """Return {work_ms: median milliseconds a sample} and how exact the results are."""
+    import torch
+
+    from fvm_core.influence.per_sample import SquaredGradients
+    from tests.benchmarks.scoring_works import CASES, exactness, make_bench, weights_of, works_of
+
+    torch.set_num_threads(args.threads)
+    case = CASES[args.case]
+    bench = make_bench(case, validation=1000 if case.trained else 50)
+    works = works_of(bench, weights_of(bench, SquaredGradients(bench.model, bench.x[:5])), rival=bool(args.kronfluence))
+    last = {name: work() for name, (work, _) in works.items()}
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(args.repeats):
+        for name, (work, count) in works.items():
+            begin = time.perf_counter()
+            work()
+            taken[name].append((time.perf_counter() - begin) / count * 1000)
+    found = {f"{name}_ms": statistics.median(values) for name, values in taken.items()}
+    ours, theirs = last["score"][0], last["vmap"].double()  # type: ignore[index,attr-defined]
+    found["largest_difference_from_vmap"] = float(((ours - theirs).abs() / theirs).max())
+    if "all" in last:
+        found |= exactness(last["all"], last["shortlist"])  # type: ignore[arg-type]
+    return found
+
+
+def remembered(args: argparse.Namespace) -> dict[str, float]:
+    """Return {work_mib: peak memory of this process, less what it held before}."""
+    import torch
+
+    from tests.benchmarks.scoring_works import CASES, make_bench, works_of
+
+    torch.set_num_threads(args.threads)
+    case = CASES[args.case]
+    bench = make_bench(case, validation=200 if case.classes == 100 else 50)
+    held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    work, _ = works_of(bench, None, chosen=args.child)[args.child]
+    for _ in range(3):
+        work()
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return {f"{args.child}_mib": int(line.split()[1]) / 1024 - held, "held_mib": held}
+
+
+def ratios(row: dict[str, float]) -> dict[str, float]:
+    """Return the ratios that the bars are about."""
+    found = {
+        "score_to_train": row["score_ms"] / row["train_ms"],
+        "score_to_train_contiguous": row["score_ms"] / row["train_contiguous_ms"],
+        "vmap_to_score": row["vmap_ms"] / row["score_ms"],
+        "fisher_to_score": row["fisher_ms"] / row["score_ms"],
+        "score_to_train_memory": row["score_mib"] / row["train_mib"],
+        "fisher_to_train_memory": row["fisher_mib"] / row["train_mib"],
+    }
+    if "kronfluence_ms" in row:
+        found["kronfluence_to_score"] = row["kronfluence_ms"] / row["score_ms"]
+    for name in ("all", "shortlist"):
+        if f"{name}_ms" in row:
+            found[f"{name}_to_score"] = row[f"{name}_ms"] / row["score_ms"]
+            found[f"{name}_to_train_memory"] = row[f"{name}_mib"] / row["train_mib"]
+    return found
+
+
+def machine() -> str:
+    """Return the processor's name and what it can do that matters here."""
+    text = Path("/proc/cpuinfo").read_text()
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    name, family = (
+        next(v.strip() for k, v in fields.items() if k.strip() == key) for key in ("model name", "cpu family")
+    )
+    flags = next(value.split() for key, value in fields.items() if key.strip() == "flags")
+    kinds = " ".join(flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags)
+    return f"{name} (family {family}), {os.cpu_count()} cores, {kinds}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The pieces of work that scoring_speed.py compares: same model, images and labels for all of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F
+
+from fvm_core.influence.fisher import fisher_diagonal
+from fvm_core.influence.flat import inverse_fisher
+from fvm_core.influence.per_sample import SquaredGradients
+from fvm_core.influence.relabel import LabelScores, all_labels, shortlist
+from fvm_core.models.inputs import to_input
+from fvm_core.models.resnet import BLOCKS, CifarResNet
+from fvm_core.models.spec import ModelSpec
+
+ROOT = Path(__file__).parents[2]
+TRAINED = ROOT / "assets/cifar10n-worse/fvm"
+DATA = ROOT / "../shared/data/cifar10n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model and batch. `trained`: the committed FVM model (width 8), with its head or one for 100 subclasses."""
+
+    arch: str
+    width: int
+    batch: int
+    classes: int = 10
+    trained: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.arch}-w{self.width}-b{self.batch}-k{self.classes}{'-trained' if self.trained else ''}"
+
+
+CASES = (
+    Case("cifar_resnet18", 8, 64, trained=True),
+    Case("cifar_resnet18", 16, 64),
+    Case("cifar_resnet34", 64, 16),
+    Case("cifar_resnet18", 8, 64, classes=100, trained=True),
+)
+RELABELED = 256
+"""Images that are relabeled: a batch may be easier than the next."""
+
+
+def images(name: str, n: int, label: str) -> tuple[Tensor, Tensor]:
+    """The first n images of CIFAR-10N's `name` split, normalised, and one column of their labels."""
+    spec = ModelSpec(**json.loads((TRAINED / "model.json").read_text())["spec"])
+    table = next(pq.ParquetFile(DATA / f"{name}.parquet").iter_batches(n, columns=["image", label]))
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(value.as_py()))) for value in table["image"]])
+    return to_input(pixels, spec), torch.from_numpy(table[label].to_numpy().astype(np.int64))
+
+
+@dataclass
+class Bench:
+    """A model with its data: x (RELABELED, 3, 32, 32), noisy labels y, and validation images."""
+
+    case: Case
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    validation: tuple[Tensor, Tensor]
+
+
+def make_bench(case: Case, *, validation: int = 1000) -> Bench:
+    """Build the case; the 100 subclasses are k-means clusters of each class's features, with 40 % random labels."""
+    torch.manual_seed(0)
+    model = CifarResNet(BLOCKS[case.arch], num_classes=10 if case.trained else case.classes, width=case.width).eval()
+    x, y = images("train", RELABELED, "worse_label")
+    held = images("test", validation, "clean_label")
+    if case.trained:
+        model.load_state_dict(load_file(TRAINED / "model.safetensors"))
+    if case.trained and case.classes > 10:
+        x, y, held = _subclasses(model, case.classes // 10, validation)
+    return Bench(case, model, x, y, held)
+
+
+def _subclasses(model: CifarResNet, each: int, validation: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    x, y = images("train", 6000, "clean_label")
+    held, wanted = images("test", validation, "clean_label")
+    with torch.no_grad():
+        features, others = (torch.cat([model.features(part) for part in z.split(100)]) for z in (x, held))
+    fine, fine_held = torch.zeros_like(y), torch.zeros_like(wanted)
+    for label in range(10):
+        clusters = KMeans(each, n_init=1, random_state=0).fit(features[y == label].numpy())
+        fine[y == label] = torch.from_numpy(clusters.labels_).long() + each * label
+        found = clusters.predict(others[wanted == label].numpy())
+        fine_held[wanted == label] = torch.from_numpy(found).long() + each * label
+    model.fc = nn.Linear(features.shape[1], 10 * each)
+    optimizer = torch.optim.Adam(model.fc.parameters(), lr=0.02, weight_decay=1e-4)
+    for _ in range(150):
+        optimizer.zero_grad()
+        F.cross_entropy(model.fc(features), fine).backward()
+        optimizer.step()
+    given = fine[:RELABELED].clone()
+    wrong = torch.rand(RELABELED) < 0.4
+    given[wrong] = torch.randint(10 * each, (int(wrong.sum()),))
+    return x[:RELABELED], given, (held, fine_held)
+
+
+def weights_of(bench: Bench, engine: SquaredGradients) -> dict[str, Tensor]:
+    """The inverse Fisher of the validation images, as a scoring run has it."""
+    x, y = bench.validation
+    fisher = fisher_diagonal(bench.model, zip(x.split(50), y.split(50), strict=True), engine=engine)
+    return inverse_fisher(fisher, damping=1e-8)
+
+
+def works_of(
+    bench: Bench, weights: dict[str, Tensor] | None, chosen: str = "", *, rival: bool = True
+) -> dict[str, tuple[Callable[[], object], int]]:
+    """Return {name: (what to do, samples that it does)}; `chosen`: only that one is prepared."""
+    case, model = bench.case, bench.model
+    x, y = bench.x[: case.batch].clone(), bench.y[: case.batch]
+    rows = torch.randperm(RELABELED, generator=torch.Generator().manual_seed(0))[: 64 if case.width > 16 else RELABELED]
+    out: dict[str, tuple[Callable[[], object], int]] = {}
+    for layout in ("channels_last", "contiguous_format"):
+        name = "train" if layout == "channels_last" else "train_contiguous"
+        if chosen in ("", name):
+            out[name] = (_training(case, x, y, getattr(torch, layout)), case.batch)
+    if chosen in ("", "score", "fisher", "all", "shortlist"):
+        engine = SquaredGradients(model, x)
+        given = weights or {name: torch.rand_like(value) for name, value in model.named_parameters()}
+        totals = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in model.named_parameters()}
+        batches = list(zip(bench.x[rows].split(case.batch), bench.y[rows].split(case.batch), strict=True))
+        out["score"] = (lambda: engine.scores(x, y, given), case.batch)
+        out["fisher"] = (lambda: engine.sums(x, y, totals), case.batch)
+        if case.trained:
+            out["all"] = (lambda: [all_labels(engine, *part, given) for part in batches], len(rows))
+            out["shortlist"] = (
+                lambda: [shortlist(engine, *part, given, batch_size=case.batch) for part in batches], len(rows)
+            )  # fmt: skip
+    if chosen in ("", "vmap"):
+        out["vmap"] = (_vmap(model, x, y, weights), case.batch)
+    if chosen == "kronfluence" or (rival and not chosen):
+        from tests.benchmarks.kronfluence_work import self_scores
+
+        out["kronfluence"] = (self_scores(bench, tempfile.mkdtemp(prefix="kronfluence")), case.batch * 4)
+    return {chosen: out[chosen]} if chosen else out
+
+
+def _training(case: Case, x: Tensor, y: Tensor, layout: torch.memory_format) -> Callable[[], object]:
+    model = CifarResNet(BLOCKS[case.arch], num_classes=case.classes, width=case.width).train()
+    model, x = model.to(memory_format=layout), x.contiguous(memory_format=layout)  # type: ignore[call-overload]
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        F.cross_entropy(model(x), y).backward()
+
+    return step
+
+
+def _vmap(model: nn.Module, x: Tensor, y: Tensor, weights: dict[str, Tensor] | None) -> Callable[[], Tensor]:
+    parameters = {name: value.detach() for name, value in model.named_parameters()}
+    buffers = dict(model.named_buffers())
+    given = weights or {name: torch.rand_like(value) for name, value in parameters.items()}
+
+    def loss(values: dict[str, Tensor], sample: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(model, {**values, **buffers}, (sample[None],)), label[None])
+
+    def run() -> Tensor:
+        grads = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, x, y)
+        return torch.stack([(g.square_() * given[name]).flatten(1).sum(1) for name, g in grads.items()]).sum(0)
+
+    return run
+
+
+def exactness(every: list[LabelScores], short: list[LabelScores]) -> dict[str, float]:
+    """Share of images whose suggestion is the same, and labels a sample that were taken exactly by the shortlist."""
+    same = torch.cat([a.suggested == b.suggested for a, b in zip(every, short, strict=True)])
+    tried = torch.cat([part.exact.sum(1) for part in short])
+    return {"shortlist_same": float(same.float().mean()), "shortlist_exact_labels": float(tried.float().mean())}
