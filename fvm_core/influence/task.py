@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,7 +64,7 @@ class Task:
     @cached_property
     def plan(self) -> str:
         """Return the digest of everything that decides the scores."""
-        rows = self.train.usable[self.rows].tolist()
+        rows = hashlib.sha256(np.ascontiguousarray(self.train.usable[self.rows]).tobytes()).hexdigest()
         return digest({**self.described, "settings": self.settings.to_json(), "rows": rows, "version": version()})
 
     def validation_batches(self, workers: Workers = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
