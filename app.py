@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from fvm_core.workspace import current_workspace
-from pages.ui import tour
+from pages.ui import read_only, sign_in, tour
 from pages.ui.links import PAGES, ROOT
 from pages.ui.theme import QUIET
 
@@ -14,6 +14,10 @@ st.set_page_config(
 )
 st.html(QUIET)
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large", icon_image=str(ROOT / "assets" / "icon.svg"))
+
+if read_only.draw_link(current_workspace()):
+    st.stop()
+sign_in.gate()
 
 page = st.navigation(
     [

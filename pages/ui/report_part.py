@@ -13,6 +13,7 @@ from fvm_core.workspace import Workspace
 from pages.ui import job_view
 from pages.ui.errors import shown
 from pages.ui.export_forms import result
+from pages.ui.read_only import links_part
 from pages.ui.score_sets import ScoreFile
 
 
@@ -35,4 +36,7 @@ def report_part(workspace: Workspace, session: ReviewSession, file: ScoreFile) -
             start_job(workspace, "report", args, title=title)
         found = [one for one in list_jobs(workspace) if one.kind == "report" and one.title == title]
         if found:
-            result(job_view.watch(workspace, found[0].id, key="report"))
+            status = job_view.watch(workspace, found[0].id, key="report")
+            result(status)
+            if status.state == "done" and status.result:
+                links_part(workspace, str(status.result["path"]))
