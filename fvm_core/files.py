@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +50,33 @@ def atomic_write(path: Path | str, mode: str = "wb", **options: Any) -> Iterator
 def _discard(temporary: str) -> None:
     if temporary and os.path.exists(temporary):
         os.unlink(temporary)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed writers left below `folder`. For its only writer: a write that another one
+    is at would be lost."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Move a finished file onto `target`, whole or not at all, also to another disk (then it is copied).
+
+    Raises:
+        StorageError: the folder cannot be written or the disk is full.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise StorageError(
+                f"`{target}` could not be written ({error.strerror or error}); the earlier file, if any, is untouched. "
+                "Free disk space or choose another workspace folder, then try again."
+            ) from error
+        with source.open("rb") as read, atomic_write(target) as write:
+            shutil.copyfileobj(read, write)
+        source.unlink(missing_ok=True)
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -211,6 +211,19 @@ def test_full_disk_while_writing_status_ends_failed_once_the_reserve_is_given_ba
     assert status.state == "failed" and "No space left on device" in status.error
 
 
+def test_next_start_removes_what_a_killed_worker_left_half_written(folder: JobFolder) -> None:
+    write(folder, state="running")
+    staged = folder.root / "model" / "snapshots"
+    staged.mkdir(parents=True)
+    orphans = [folder.root / ".status.json.a1b2.tmp", staged / ".step_000000.safetensors.c3d4.tmp"]
+    for orphan in orphans:
+        orphan.write_bytes(b"half")
+    (staged / "step_000000.safetensors").write_bytes(b"whole")
+    assert work(folder, held(folder)).status.state == "done"
+    assert not any(orphan.exists() for orphan in orphans)
+    assert (staged / "step_000000.safetensors").read_bytes() == b"whole"
+
+
 def test_disk_that_stays_full_ends_interrupted_not_running(folder: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def replace(source: str, target: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -362,6 +362,16 @@ def test_stopped_export_leaves_nothing_and_goes_on_where_it_was(workspace: Works
     assert all(name.startswith("my-export/") and ".." not in name for name in names)
 
 
+@pytest.mark.parametrize("form", [key for key in FORMS if not FORMS[key].suffix])
+def test_job_killed_between_its_result_and_its_last_words_knows_its_own_folder(
+    workspace: Workspace, tmp_path: Path, form: str
+) -> None:
+    said = work(workspace, MemoryContext(tmp_path / "job"), form)
+    before = {path: path.stat().st_mtime_ns for path in Path(said["path"]).rglob("*")}
+    assert work(workspace, MemoryContext(tmp_path / "job"), form) == said
+    assert {path: path.stat().st_mtime_ns for path in Path(said["path"]).rglob("*")} == before
+
+
 def test_job_refuses_a_dataset_that_has_changed(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must be as it was when it was reviewed"):
         work(workspace, MemoryContext(tmp_path), "csv", fingerprint="0" * 64)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from digits_job import ROWS, SPEC, arguments, fill, frames
 
+from fvm_core import files
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.demo import TRAINING
@@ -170,6 +171,28 @@ def test_a_killed_job_ends_with_the_same_content(
         for run in ("whole", "run-1")
     )
     assert first == second
+
+
+def test_a_kill_within_the_last_write_leaves_nothing_among_the_scores(
+    ready: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    args = arguments(methods=["loss"], settings={"relabel": "none"})
+    context = MemoryContext(folder=tmp_path / "job")
+
+    def die(table: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(score, "_same", die)
+        patch.setattr(files, "_discard", lambda path: None)  # a kill tidies nothing away
+        with pytest.raises(Killed):
+            score.run(context, args, ready)
+    assert not ready.scores.exists() or not [path for path in ready.scores.rglob("*") if path.is_file()]
+    assert list(context.folder.rglob(".*.tmp"))
+    files.sweep(context.folder)
+    score.run(context, args, ready)
+    assert [path.name for path in ready.scores.rglob("*") if path.is_file()] == ["loss.parquet"]
+    assert not list(context.folder.rglob(".*.tmp")) and len(frames(ready, "run-1")["loss"]) == ROWS
 
 
 def test_the_fisher_is_not_made_again_after_a_stop(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fvm_core.distributed.meeting import agree, first, hand_out, say, wait
 from fvm_core.distributed.workers import workers_of
+from fvm_core.files import move_file
 from fvm_core.influence.baselines import confident_quality
 from fvm_core.influence.meter import Meter
 from fvm_core.influence.methods import METHODS
@@ -62,7 +63,9 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
             }  # fmt: skip
             path = workspace.scores / task.run / f"{method}.parquet"
             schema = with_provenance(SCHEMA, task.provenance(method, **more))
-            merge(parts[method], path, schema, change=_confident(parts[method]) if method == "confident" else _same)
+            whole = context.path("scores", f"{method}.parquet")  # what a kill leaves half there, the next start removes
+            merge(parts[method], whole, schema, change=_confident(parts[method]) if method == "confident" else _same)
+            move_file(whole, path)
             files[method] = str(path)
             summary[method] = {"seconds": more["seconds"], "samples_per_second": more["samples_per_second"]}
             summary[method] |= _quality(path)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from fvm_core.data.dataset import UNKNOWN
 from fvm_core.errors import CheckpointError, DataError
+from fvm_core.files import move_file
 from fvm_core.influence.meter import Meter
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.metrics import auc_ap
@@ -82,7 +83,9 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         "snapshots": [int(item["step"]) for item in kept],
     }  # fmt: skip
     target = workspace.scores / task.run / "snapshots.parquet"
-    merge(parts, target, with_provenance(SNAPSHOT_SCHEMA, task.provenance("snapshots", **more)))
+    whole = context.path("snapshots", "whole.parquet")
+    merge(parts, whole, with_provenance(SNAPSHOT_SCHEMA, task.provenance("snapshots", **more)))
+    move_file(whole, target)
     return {"run": task.run, "file": str(target), "samples": len(task.rows), "auc": auc, "notes": [*task.notes, *notes]}
 
 

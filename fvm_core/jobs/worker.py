@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fvm_core.errors import FVMError, StorageError
+from fvm_core.files import sweep
 from fvm_core.jobs.context import JobContext, JobStopped
 from fvm_core.jobs.disk_context import DiskContext
 from fvm_core.jobs.folder import JobFolder, JobSpec
@@ -79,6 +80,7 @@ def _attempt(
 ) -> tuple[dict[str, Any], Exception | None]:
     """Return the last changes of the status and the error; `held` keeps the slot until those are written."""
     try:
+        sweep(folder.root)
         writer.update(now=True)
         folder.reserve.write_bytes(bytes(RESERVE))
         slot = None if spec.kind in LIGHT else Slot(folder.workspace, count=max_running())

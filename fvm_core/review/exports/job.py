@@ -54,20 +54,30 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     if form.suffix:
         said = write_form(form, bundle, target, tell)
     else:
-        if target.is_dir():
+        said = _made_before(target, context.folder.name)
+        if said is None and target.is_dir():
             raise ReviewError(f"`name` must be new, but a folder `{target}` exists. Choose another name or remove it.")
-        staged = context.path("out", name, ABOUT).parent
-        said = write_form(form, bundle, staged, tell)
-        about = {**provenance, "form": form.key, "rows": rows, "loads": form.loads, "unreadable": said["unreadable"]}
-        write_json(staged / ABOUT, about)
-        if packed:
-            pack(staged, target, tell)
-            shutil.rmtree(staged, ignore_errors=True)
-        else:
-            _move(staged, target)
+        if said is None:
+            staged = context.path("out", name, ABOUT).parent
+            said = write_form(form, bundle, staged, tell)
+            about = {"form": form.key, "rows": rows, "loads": form.loads, "job": context.folder.name, **said}
+            write_json(staged / ABOUT, {**provenance, **about})
+            if packed:
+                pack(staged, target, tell)
+                shutil.rmtree(staged, ignore_errors=True)
+            else:
+                _move(staged, target)
     size = target.stat().st_size if target.is_file() else sum(f.stat().st_size for f in target.rglob("*"))
     unreadable = len(said["unreadable"])
     return {"path": str(target), "form": form.key, "samples": said["samples"], "unreadable": unreadable, "bytes": size}
+
+
+def _made_before(folder: Path, job: str) -> dict[str, Any] | None:
+    """Return what this very job said of the folder if it was killed between moving it there and its last words."""
+    if not (folder / ABOUT).is_file():
+        return None
+    about = read_json(folder / ABOUT, what="the export's record")
+    return {key: about[key] for key in ("samples", "unreadable")} if about.get("job") == job else None
 
 
 def pack(folder: Path, target: Path, tell: Any) -> None:
