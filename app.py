@@ -15,17 +15,19 @@ st.set_page_config(
 st.html(QUIET)
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large", icon_image=str(ROOT / "assets" / "icon.svg"))
 
-if read_only.draw_link(current_workspace()):
-    st.stop()
-sign_in.gate()
-
+# The pages are known to Streamlit in every case, for without a navigation it would list its own; only `run` opens one.
+closed = read_only.asked() or not sign_in.passed()
 page = st.navigation(
     [
         st.Page(
             page.path, title=page.title, icon=page.icon, url_path=key if key != "home" else None, default=key == "home"
         )
         for key, page in PAGES.items()
-    ]
+    ],
+    position="hidden" if closed else "sidebar",
 )
+if read_only.draw_link(current_workspace()):
+    st.stop()
+sign_in.gate()
 tour.draw(current_workspace())
 page.run()

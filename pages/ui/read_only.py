@@ -11,6 +11,11 @@ from pages.ui.text import plain
 PARAMETER = "view"
 
 
+def asked() -> bool:
+    """Return whether the address has a token, right or wrong."""
+    return PARAMETER in st.query_params
+
+
 def draw_link(workspace: Workspace) -> bool:
     """Draw the report that the address's `?view=TOKEN` opens, alone, and return True; False without such an address.
 

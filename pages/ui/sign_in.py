@@ -24,6 +24,11 @@ def wanted() -> bool:
     return "auth" in _secrets()
 
 
+def passed() -> bool:
+    """Return whether sign-in is off, or somebody who may come in is signed in."""
+    return not wanted() or (find_spec("authlib") is not None and permitted(_user(), _allowed()))
+
+
 def gate() -> None:
     """Let only permitted people past this line while sign-in is on; call it before any page is drawn.
 
@@ -32,23 +37,17 @@ def gate() -> None:
     """
     if not wanted():
         return
-    secrets = _secrets()
-    allowed = secrets.get(SECTION, {}).get("allowed") if isinstance(secrets.get(SECTION), Mapping) else None
     if find_spec("authlib") is None:
         _shut("Sign-in is on, but its library is missing. Install Authlib and start the app again.")
-    if (
-        not isinstance(allowed, Sequence)
-        or isinstance(allowed, str)
-        or not all(isinstance(one, str) for one in allowed)
-    ):
+    if not _allowed():
         _shut(HELP)
-    user: dict[str, Any] = st.user.to_dict() if st.user.is_logged_in else {}
+    user = _user()
     if not user:
         st.title("FVM Studio")
         st.markdown("This server is shared. Sign in to go on.")
         st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login, key="sign_in")
         st.stop()
-    if not permitted(user, [str(one) for one in allowed or ()]):
+    if not passed():
         st.button("Sign out", icon=":material/logout:", on_click=st.logout, key="sign_out")
         _shut(f"{user.get('email') or 'This account'} may not use this server. Ask whoever runs it.")
     with st.sidebar:
@@ -65,12 +64,25 @@ def permitted(user: Mapping[str, Any], allowed: Sequence[str]) -> bool:
     (True, False)
     """
     if "*" in allowed:
-        return True
+        return bool(user)
     address = str(user.get("email") or "").strip().casefold()
     if "@" not in address or user.get("email_verified") in (False, "false"):
         return False
     rules = {one.strip().casefold() for one in allowed}
     return address in rules or f"@{address.rpartition('@')[2]}" in rules
+
+
+def _allowed() -> list[str]:
+    """Return who may come in; nobody where the list is missing or malformed."""
+    section = _secrets().get(SECTION)
+    listed = section.get("allowed") if isinstance(section, Mapping) else None
+    fits = isinstance(listed, Sequence) and not isinstance(listed, str) and all(isinstance(one, str) for one in listed)
+    return [str(one) for one in listed or ()] if fits else []
+
+
+def _user() -> dict[str, Any]:
+    """Return the claims of whoever is signed in, {} before."""
+    return dict(st.user.to_dict()) if st.user.is_logged_in else {}
 
 
 def _shut(text: str) -> None:

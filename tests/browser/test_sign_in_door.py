@@ -1,0 +1,73 @@
+"""Sign-in on a server that has just started: no address leads past it, and a read-only link shows its report alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_server import PATIENCE, ROOT, Server
+from conftest import free_port, wait_until_healthy
+from playwright.sync_api import Browser
+
+from fvm_core.report.document import Report
+from fvm_core.review.shared import make_link
+from fvm_core.workspace import Workspace
+
+pytestmark = pytest.mark.browser
+SECRETS = """[auth]
+redirect_uri = "http://127.0.0.1/oauth2callback"
+cookie_secret = "of this test alone"
+client_id = "test"
+client_secret = "test"
+server_metadata_url = "http://127.0.0.1:1/nobody"
+[fvm_studio]
+allowed = ["*"]
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("guarded")
+    (secrets := root / "secrets.toml").write_text(SECRETS)
+    workspace, log, port = Workspace(root / "home"), root / "server.log", free_port()
+    workspace.exports.mkdir(parents=True)
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    command += ["--server.headless", "true", "--secrets.files", str(secrets)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | {"FVM_STUDIO_HOME": str(workspace.root)}, stdout=output,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        wait_until_healthy(f"http://127.0.0.1:{port}", process, log)
+        yield Server(f"http://127.0.0.1:{port}", workspace, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_first_address_after_a_start_is_no_way_past_the_door(guarded: Server, browser: Browser) -> None:
+    for path in ("load", "review", ""):
+        page = browser.new_page()
+        guarded.goto(page, path)
+        page.wait_for_selector("text=Sign in to go on", timeout=PATIENCE)
+        assert page.locator('[data-testid="stSidebarNav"]').count() == 0
+        assert page.locator('[data-testid="stMain"] button').all_inner_texts() == ["login\n\nSign in"]
+        page.close()
+
+
+def test_a_link_shows_its_report_and_no_page(guarded: Server, browser: Browser) -> None:
+    report = Report("Report")
+    report.section("Figures", report.figure([{"y": [1, 2]}], {}))
+    path: Path = guarded.workspace.exports / "r.html"
+    path.write_text(report.html(), encoding="utf-8")
+    page = browser.new_page()
+    guarded.goto(page, f"?view={make_link(guarded.workspace, path)}")
+    page.frame_locator("iframe").locator("body[data-drawn=yes]").wait_for(timeout=PATIENCE)
+    assert page.locator('[data-testid="stSidebarNav"]').count() == 0
+    assert page.locator('[data-testid="stMain"] button').count() == 0
+    page.close()
