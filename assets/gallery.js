@@ -25,6 +25,7 @@ class Gallery {
     this.selection = new Selection();
     this.decider = new Decider(this);
     this.overlays = [];
+    this.deck = new Deck();
     this.cards = [];
     this.buffer = [];
     this.said = "";
@@ -79,6 +80,7 @@ class Gallery {
     if (this.pages.queue !== data.queue) {
       this.pages.drop(data.queue, data.position);
       this.selection.clear();
+      this.deck.clear();
       this.buffer = [];
       for (const overlay of [...this.overlays]) if (!(overlay instanceof KeysDialog)) overlay.close();
       this.drawn = null;
@@ -323,10 +325,14 @@ class Gallery {
       this.drawn = null;
       this.cards = [];
     } else if (this.drawn !== this.page) {
-      this.cards = shown.map(([position, item]) => new Card(item, position, this.data));
+      for (const card of this.cards) card.leave();
+      this.cards = this.deck.of(this.page, shown, this.data);
+      this.deck.keepAround(this.page);
       this.grid.replaceChildren(...this.cards.map((card) => card.element));
       this.drawn = this.page;
     }
+    const next = this.page + 1;
+    if (this.pages.pages.has(next)) this.deck.prepare(next, () => this.pages.on(next), this.data);
     const many = this.selection.size > 0;
     for (const card of this.cards) {
       const current = card.position === this.position;

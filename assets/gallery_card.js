@@ -29,6 +29,12 @@ class Card {
     this.element.append(image(item, CARD_SIDE), tick, labels, miniBars(item, this.names, data.suspicious), foot);
   }
 
+  // Off the page: when it is shown again, it is drawn as if for the first time.
+  leave() {
+    this.shown = null;
+    this.current = false;
+  }
+
   // `saving`: not on disk yet. Nothing says `saved` before the server has acknowledged it. `meant`: keys act on it.
   show({ action, label, saving }, { current, selected, meant }) {
     const shown = [action, label, saving, current, selected, meant].join();

@@ -1,6 +1,7 @@
 // The pages that are here, the image in focus, and what is asked of the server.
 
 const KEPT_PAGES = 4;
+const PAINT_MS = 150;
 
 class Pages {
   // `log` sends the questions; what is on its way counts as asked.
@@ -34,16 +35,25 @@ class Pages {
 
   // [position, item] of the page in view.
   inView() {
-    const start = this.page * this.size;
-    return (this.pages.get(this.page) ?? []).map((item, at) => [start + at, item]);
+    return this.on(this.page);
+  }
+
+  on(page) {
+    return (this.pages.get(page) ?? []).map((item, at) => [page * this.size + at, item]);
   }
 
   view() {
     return { queue: this.queue, page: this.page, have: [...this.pages.keys()], closeUp: this.closeUp?.number };
   }
 
-  // Ask for the page in view and the one after it, unless they are here or asked for.
+  // Ask for the page in view, and for the one after it once this one is painted; not for what is here or asked for.
   request(log) {
+    clearTimeout(this.timer);
+    if (this.pages.has(this.page)) this.timer = setTimeout(() => this.ask(log), PAINT_MS);
+    else this.ask(log);
+  }
+
+  ask(log) {
     for (const page of this.pages.keys()) if (Math.abs(page - this.page) > KEPT_PAGES) this.pages.delete(page);
     const wanted = [this.page, Math.min(this.page + 1, this.last)];
     if (!this.total || wanted.every((page) => this.pages.has(page))) return;

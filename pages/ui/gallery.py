@@ -36,8 +36,8 @@ from pages.ui.thumbnails import thumbnail
 
 KEY = "review_gallery"
 PARTS = (
-    "log", "draw", "card", "select", "overlay", "keys", "help", "picker", "zoom", "detail", "head", "pages", "decide",
-    "input",
+    "log", "draw", "card", "deck", "select", "overlay", "keys", "help", "picker", "zoom", "detail", "head", "pages",
+    "decide", "input",
 )  # fmt: skip
 SCRIPTS = (*(f"gallery_{part}.js" for part in PARTS), "gallery.js")
 HISTORY = 200
