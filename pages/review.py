@@ -115,7 +115,7 @@ def decision_log(url: str) -> DecisionLog:
     return DecisionLog(url)
 
 
-@st.cache_resource(max_entries=3, show_spinner="Reading the scores …")
+@st.cache_resource(max_entries=2, show_spinner="Reading the scores …")
 def _table(key: FileKey) -> ScoreRows:
     return read_score_rows(key[0])
 

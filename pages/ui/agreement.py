@@ -70,7 +70,7 @@ def overlap_curve(one: NDArray[np.integer], other: NDArray[np.integer], ks: Sequ
     return np.searchsorted(later, np.asarray(ks), side="left") / np.asarray(ks)
 
 
-@st.cache_resource(show_spinner=False, max_entries=20)
+@st.cache_resource(show_spinner=False, max_entries=16)
 def _places(key: FileKey, token: str, _files: Sequence[ScoreFile], _of: ScoreFile) -> NDArray[np.int32]:
     return places(values(_files, _of, "suspicion"))
 

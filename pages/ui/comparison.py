@@ -62,7 +62,7 @@ def keys_of(files: Sequence[ScoreFile]) -> tuple[FileKey, ...]:
     return tuple(item.key for item in files)
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
+@st.cache_resource(show_spinner=False, max_entries=4)
 def _column(key: FileKey, column: str) -> NDArray:
     """Return one column of one file; shared between sessions, so never written to."""
     return read_column(key[0], column)
@@ -123,7 +123,7 @@ def values(files: Sequence[ScoreFile], of: ScoreFile, column: str) -> NDArray:
     return _take(_column(of.key, column), places[list(files).index(of)])
 
 
-@st.cache_resource(show_spinner=False, max_entries=20)
+@st.cache_resource(show_spinner=False, max_entries=16)
 def _double_ranks(key: FileKey, token: str, _files: Sequence[ScoreFile], _of: ScoreFile) -> NDArray[np.int32]:
     return doubled_ranks(values(_files, _of, "suspicion"))
 
