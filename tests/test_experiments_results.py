@@ -145,7 +145,7 @@ def test_markdown_names_the_differences_the_choice_of_checkpoints_and_the_verdic
     text = markdown(Result("table1", table, about()))
     for words in (
         "network cifar_resnet18 of width 8 (cifar_resnet34 of width 64)", "epochs 6 (100)", "tuning steps 200 (1000)",
-        "trained on 10,000 rows of the training set (50,000)", "1,500 rows scored (50,000)",
+        "trained on 25,000 rows of the training set (50,000)", "1,500 rows scored (50,000)",
         "3,000 validation rows (10,000)", "2 seeds on noisy (3)", "GEX members 4 (32)",
         "starred forms choose among 3 checkpoints (10)", "LiSSA depth 50",
         "LiSSA*: the training checkpoint with the best AP of each dataset and seed, a choice that uses the truth "

@@ -11,7 +11,7 @@ from typing import Any
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.open import open_dataset
 from fvm_core.errors import DataError, ReviewError, StorageError
-from fvm_core.files import atomic_write, read_json, slug, write_json
+from fvm_core.files import atomic_write, move_file, read_json, slug, write_json
 from fvm_core.jobs.context import JobContext, JobStopped
 from fvm_core.review.exports.bundle import make_bundle, read_labels
 from fvm_core.review.exports.forms import form_of, write_form
@@ -63,7 +63,8 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
             about = {"form": form.key, "rows": rows, "loads": form.loads, "job": context.folder.name, **said}
             write_json(staged / ABOUT, {**provenance, **about})
             if packed:
-                pack(staged, target, tell)
+                pack(staged, whole := context.path("out", target.name), tell)
+                move_file(whole, target)
                 shutil.rmtree(staged, ignore_errors=True)
             else:
                 _move(staged, target)
