@@ -36,7 +36,9 @@ KINDS: dict[str, str] = {
     "selftest": "fvm_core.jobs.selftest:run",
 }
 
-LIGHT = frozenset({"import_model", "overlap", "check_images", "download", "explain", "export", "report", "join", "flag"})
+LIGHT = frozenset(
+    {"import_model", "overlap", "check_images", "download", "explain", "export", "report", "join", "flag"}
+)
 """Kinds that read or fetch more than they compute, or that somebody waits for: they do not wait for a slot."""
 
 

@@ -51,6 +51,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     name = slug(str(args["name"]))
     packed = bool(args.get("packed")) and not form.suffix
     target = workspace.exports / (name + (".zip" if packed else form.suffix))
+    said: dict[str, Any] | None
     if form.suffix:
         said = write_form(form, bundle, target, tell)
     else:
