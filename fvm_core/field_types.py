@@ -1,4 +1,5 @@
-"""Whether the values of a settings class are of the kinds that its annotations say. No torch here."""
+"""Whether the values of a settings class are of the kinds that its annotations say, and within its rules. No torch
+here."""
 
 from __future__ import annotations
 
@@ -35,6 +36,17 @@ def check_known(cls: type, value: Iterable[str]) -> None:
     known = {item.name for item in fields(cls)}
     if unknown := set(value) - known:
         raise SettingsError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}.")
+
+
+def check_rules(settings: Any, rules: Iterable[tuple[bool, str, str]]) -> None:
+    """Check rules in order, each (holds, name of the field, the rule in words).
+
+    Raises:
+        SettingsError: the first that does not hold, by its name, rule and value.
+    """
+    for holds, name, rule in rules:
+        if not holds:
+            raise SettingsError(f"`{name}` must be {rule}, got {getattr(settings, name)!r}.")
 
 
 def check_types(settings: Any) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fvm_core.errors import SettingsError
-from fvm_core.field_types import check_known, check_types
+from fvm_core.field_types import check_known, check_rules, check_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +25,14 @@ class MapSettings:
 
     def __post_init__(self) -> None:
         check_types(self)
-        rules: tuple[tuple[bool, str, str], ...] = (
+        rules = (
             (2 <= self.n_neighbors <= 200, "n_neighbors", "from 2 to 200"),
             (0 <= self.min_dist <= 1, "min_dist", "from 0 to 1"),
             (self.limit >= 100, "limit", ">= 100"),
             (self.seed >= 0, "seed", ">= 0"),
             (self.batch_size >= 1, "batch_size", ">= 1"),
         )
-        for holds, name, rule in rules:
-            if not holds:
-                raise SettingsError(f"`{name}` must be {rule}, got {getattr(self, name)!r}.")
+        check_rules(self, rules)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fvm_core.errors import SettingsError
-from fvm_core.field_types import check_known, check_types
+from fvm_core.field_types import check_known, check_rules, check_types
 
 SETS = ("validation", "training")
 SECOND = ("top", "all", "gauss-newton", "none")
@@ -33,7 +32,7 @@ class ExplainSettings:
 
     def __post_init__(self) -> None:
         check_types(self)
-        rules: tuple[tuple[bool, str, str], ...] = (
+        rules = (
             (self.damping >= 0, "damping", ">= 0"),
             (self.epsilon > 0, "epsilon", "> 0"),
             (self.limit is None or self.limit >= 1, "limit", ">= 1, or none for all"),
@@ -42,9 +41,7 @@ class ExplainSettings:
             (self.second in SECOND, "second", f"one of {SECOND}"),
             (self.top >= 1, "top", ">= 1"),
         )
-        for holds, name, rule in rules:
-            if not holds:
-                raise SettingsError(f"`{name}` must be {rule}, got {getattr(self, name)!r}.")
+        check_rules(self, rules)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fvm_core.errors import DataError, SettingsError
-from fvm_core.field_types import check_known, check_types
+from fvm_core.field_types import check_known, check_rules, check_types
 from fvm_core.files import read_json
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.metrics import auc_ap, relabel_accuracy
@@ -36,15 +36,13 @@ class PlantSettings:
 
     def __post_init__(self) -> None:
         check_types(self)
-        rules: tuple[tuple[bool, str, str], ...] = (
+        rules = (
             (0 < self.share < 1, "share", "in (0, 1)"),
             (self.limit is None or self.limit >= 2, "limit", ">= 2, or none for all"),
             (self.seed >= 0, "seed", ">= 0"),
             (self.pattern in PATTERNS, "pattern", f"one of {PATTERNS}"),
         )
-        for holds, name, rule in rules:
-            if not holds:
-                raise SettingsError(f"`{name}` must be {rule}, got {getattr(self, name)!r}.")
+        check_rules(self, rules)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

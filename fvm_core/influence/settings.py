@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fvm_core.errors import SettingsError
-from fvm_core.field_types import check_known, check_types
+from fvm_core.field_types import check_known, check_rules, check_types
 
 RELABEL_MODES = ("all", "shortlist", "none")
 
@@ -49,7 +48,7 @@ class ScoreSettings:
 
     def __post_init__(self) -> None:
         check_types(self)
-        rules: tuple[tuple[bool, str, str], ...] = (
+        rules = (
             (self.damping >= 0, "damping", ">= 0"),
             (self.batch_size >= 1, "batch_size", ">= 1"),
             (self.relabel in RELABEL_MODES, "relabel", f"one of {RELABEL_MODES}"),
@@ -72,9 +71,7 @@ class ScoreSettings:
             (self.gex_steps >= 1, "gex_steps", ">= 1"),
             (self.gex_lr > 0, "gex_lr", "> 0"),
         )
-        for holds, name, rule in rules:
-            if not holds:
-                raise SettingsError(f"`{name}` must be {rule}, got {getattr(self, name)!r}.")
+        check_rules(self, rules)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

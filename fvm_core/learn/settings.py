@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fvm_core.errors import SettingsError
-from fvm_core.field_types import check_known, check_types
+from fvm_core.field_types import check_known, check_rules, check_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +36,7 @@ class LandscapeSettings:
             (self.batch_size >= 1, "batch_size", ">= 1"),
             (self.seed >= 0, "seed", ">= 0"),
         )
-        _check(self, rules)
+        check_rules(self, rules)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,7 +66,7 @@ class FlagSettings:
             (self.damping >= 0, "damping", ">= 0"), (self.top >= 1, "top", ">= 1"),
             (self.batch_size >= 1, "batch_size", ">= 1"),
         )  # fmt: skip
-        _check(self, rules)
+        check_rules(self, rules)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,9 +76,3 @@ class FlagSettings:
         """Build from a mapping. Raises SettingsError for an unknown key or a value out of range."""
         check_known(cls, value)
         return cls(**value)
-
-
-def _check(settings: object, rules: tuple[tuple[bool, str, str], ...]) -> None:
-    for holds, name, rule in rules:
-        if not holds:
-            raise SettingsError(f"`{name}` must be {rule}, got {getattr(settings, name)!r}.")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvm_core.errors import SettingsError
-from fvm_core.field_types import check_types
+from fvm_core.field_types import check_rules, check_types
 from fvm_core.learn.toy_surface import Point, ToySurface
 from fvm_core.tuning.solvers import SOLVER_INFO
 
@@ -42,7 +42,7 @@ class ToySettings:
 
     def __post_init__(self) -> None:
         check_types(self)
-        rules: tuple[tuple[bool, str, str], ...] = (
+        rules = (
             (self.lr > 0, "lr", "> 0"),
             (self.radius >= 0, "radius", ">= 0"),
             (self.eta >= 0, "eta", ">= 0"),
@@ -53,9 +53,7 @@ class ToySettings:
             (self.noise >= 0, "noise", ">= 0"),
             (self.seed >= 0, "seed", ">= 0"),
         )
-        for holds, name, rule in rules:
-            if not holds:
-                raise SettingsError(f"`{name}` must be {rule}, got {getattr(self, name)!r}.")
+        check_rules(self, rules)
 
 
 @dataclass(frozen=True)
