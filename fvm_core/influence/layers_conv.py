@@ -78,23 +78,21 @@ class ConvRule(Rule):
         way = way_for(module, a, g)
         if weight is not None and way is Ways.CHANNELS:
             weight = self._turned(module, weight)
-        out = [{name: a.new_zeros(rows) for name in weights} for _ in many]
+        pulls = g.unsqueeze(1) if len(many) == 1 else torch.stack([calls[0][1] for calls in many], dim=1)
+        out = {name: a.new_zeros(rows, len(many)) for name in weights}
         for start in range(0, rows, step):
-            piece = slice(start, start + step)
             for low in range(0, len(many), size):
-                group = [calls[0][1][piece] for calls in many[low : low + size]]
-                m, b = len(group), len(group[0])
-                pulls = torch.cat(group, dim=1) if m > 1 else group[0]
-                found = {}
+                here = slice(start, start + step), slice(low, low + size)
+                group = pulls[here]
+                b, m = group.shape[:2]
+                wide = group.flatten(1, 2)
                 if weight is not None:
-                    grads = by_way(way, module, a[piece], pulls, self.scratch)
-                    found["weight"] = contract(grads.view(b * m, -1).square_(), weight.reshape(-1))
+                    grads = by_way(way, module, a[here[0]], wide, self.scratch)
+                    out["weight"][here] = contract(grads.view(b * m, -1).square_(), weight.reshape(-1)).view(b, m)
                 if "bias" in weights:
-                    found["bias"] = contract(pulls.flatten(2).sum(2).view(b * m, -1).square_(), weights["bias"])
-                for name, value in found.items():
-                    for index, part in enumerate(value.view(b, m).unbind(1)):
-                        out[low + index][name][piece] = part
-        return out
+                    sums = wide.flatten(2).sum(2).view(b * m, -1)
+                    out["bias"][here] = contract(sums.square_(), weights["bias"]).view(b, m)
+        return [{name: value[:, index] for name, value in out.items()} for index in range(len(many))]
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
         if len(calls) > 1:
