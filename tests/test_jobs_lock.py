@@ -57,8 +57,8 @@ def test_lock_dies_with_its_process_even_if_a_forked_child_lives_on(tmp_path: Pa
         f"lock = FileLock.acquire(Path({str(path)!r}))\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    lock.release(); time.sleep(60)\n"
-        "print(child, flush=True); time.sleep(60)"
+        "    lock.release(); print(os.getpid(), flush=True)\n"
+        "time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
