@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from fvm_core.errors import FVMError
-from fvm_core.jobs.launch import start_job
 from fvm_core.jobs.status import JobStatus, list_jobs
 from fvm_core.workspace import Workspace, current_workspace
 from pages.ui import errors, job_view, links, progress
@@ -18,13 +16,6 @@ STATES = {
     progress.NEXT: ("next", "blue", ":material/arrow_forward:"),
     progress.LATER: ("later", "gray", ":material/more_horiz:"),
 }
-
-
-def start_demo(workspace: Workspace) -> None:
-    try:
-        start_job(workspace, "demo", {}, title=DEMO_TITLE)
-    except FVMError as error:
-        st.session_state[job_view.ERROR_KEY] = str(error)
 
 
 def introduction() -> None:
@@ -50,8 +41,8 @@ def demo(workspace: Workspace, latest: JobStatus | None) -> None:
                 type="primary" if latest is None else "secondary",
                 icon=":material/play_arrow:",
                 width="stretch",
-                on_click=start_demo,
-                args=(workspace,),
+                on_click=job_view.start,
+                args=(workspace, "demo", {}, DEMO_TITLE),
                 key="start_demo",
             )
         job_view.show_error()

@@ -10,9 +10,9 @@ from fvm_core.workspace import current_workspace
 from pages.ui import noise_classes, noise_confusions, noise_duplicates, noise_sets
 from pages.ui.errors import shown
 from pages.ui.links import link
-from pages.ui.noise_data import Noise, expected, noise_of, posterior_file
+from pages.ui.noise_data import Noise, expected, noise_of
 from pages.ui.score_choice import choose_scores, scored_dataset
-from pages.ui.score_sets import ScoreFile, listed
+from pages.ui.score_sets import ScoreFile, listed, posterior_file
 
 TABS = ["Confusions", "Classes", "Near-duplicates", "Training and validation"]
 

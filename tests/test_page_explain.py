@@ -38,7 +38,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Jobs that the panel asked for; none is run."""
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        "pages.ui.explain_panel.start_job", lambda ws, kind, args, title: calls.append({"kind": kind, **args})
+        "pages.ui.job_view.start_job", lambda ws, kind, args, title: calls.append({"kind": kind, **args})
     )
     return calls
 
@@ -192,7 +192,7 @@ def test_a_job_that_cannot_start_is_an_error_in_the_panel(
     def refuse(*_: object, **__: object) -> None:
         raise JobError("the worker could not be started. Free some memory.")
 
-    monkeypatch.setattr("pages.ui.explain_panel.start_job", refuse)
+    monkeypatch.setattr("pages.ui.job_view.start_job", refuse)
     digits, _ = scored(workspace)
     page = ask(digits.ids[PLACE])
     button(page, "Explain this image").click().run()

@@ -21,7 +21,7 @@ def test_empty_workspace_offers_the_demo_and_names_the_first_step(workspace: Wor
 
 def test_demo_button_starts_the_demo_job(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr("fvm_core.jobs.launch.start_job", lambda ws, kind, args, title="": started.append((kind, args)))
+    monkeypatch.setattr("pages.ui.job_view.start_job", lambda ws, kind, args, title="": started.append((kind, args)))
     button(open_page("home"), "Try the demo").click().run()
     assert started == [("demo", {})]
 
@@ -54,7 +54,7 @@ def test_disk_error_is_shown_without_traceback(workspace: Workspace, monkeypatch
     def refuse(*args: Any, **kwargs: Any) -> str:
         raise StorageError("No job folder could be made in `/x` (disk full). Free disk space.")
 
-    monkeypatch.setattr("fvm_core.jobs.launch.start_job", refuse)
+    monkeypatch.setattr("pages.ui.job_view.start_job", refuse)
     app = button(open_page("home"), "Try the demo").click().run()
     assert not app.exception
     assert "Free disk space" in app.error[0].value

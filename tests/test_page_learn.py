@@ -106,7 +106,7 @@ def test_the_landscape_is_asked_for_with_the_key_it_is_found_by(
 ) -> None:
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        "pages.ui.learn_landscape.start_job", lambda ws, kind, args, title: calls.append({"kind": kind, **args})
+        "pages.ui.job_view.start_job", lambda ws, kind, args, title: calls.append({"kind": kind, **args})
     )
     app = open_page("learn", learn_tab=REAL)
     assert "4 panels of 21 × 21 points" in texts(app)
@@ -186,7 +186,7 @@ def test_the_bound_is_told_with_its_sentences_and_what_is_left_out(tuned: Worksp
 
 
 def test_one_image_is_opened_up_and_its_sum_is_the_files(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_jobs_here(monkeypatch, "learn_flag")
+    run_jobs_here(monkeypatch, "job_view")
     score.run(MemoryContext(), arguments(methods=["influence"]), ready)
     app = open_page("learn", learn_tab=FLAGS)
     assert "Open up this score" in labels(app)

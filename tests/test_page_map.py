@@ -50,7 +50,7 @@ def test_the_button_starts_a_job_of_these_very_scores(
 ) -> None:
     digits, provenance = scored_digits(workspace)
     started: list[dict[str, Any]] = []
-    monkeypatch.setattr("pages.ui.map_build.start_job", lambda ws, kind, args, title: started.append({kind: args}))
+    monkeypatch.setattr("pages.ui.job_view.start_job", lambda ws, kind, args, title: started.append({kind: args}))
     page = open_page("map")
     button(page, "Make the map").click().run()
     key = map_path(workspace, Seen.behind(provenance), MapSettings()).stem

@@ -119,7 +119,7 @@ def test_without_a_posterior_it_says_how_to_get_one(workspace: Workspace) -> Non
 def test_the_self_test_starts_a_job_and_shows_its_result(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        "pages.ui.self_test_panel.start_job", lambda ws, kind, args, title: started.append({"kind": kind, **args})
+        "pages.ui.job_view.start_job", lambda ws, kind, args, title: started.append({"kind": kind, **args})
     )
     digits, suspicion, _ = scored(workspace)
     reviewed(workspace, digits, suspicion, wrong=10)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from review_states import decision, states
 from score_files import small_dataset
 
 from fvm_core.data.corrections import with_corrections
@@ -17,7 +18,6 @@ from fvm_core.data.open import open_dataset
 from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.errors import ReviewError, StorageError
 from fvm_core.files import file_sha256
-from fvm_core.review.decision import Decision
 from fvm_core.review.export import COLUMNS, Exported, corrected_labels, export_provenance, use_as_dataset, write_export
 from fvm_core.review.replay import Counts
 from fvm_core.review.session import ReviewSession
@@ -26,20 +26,7 @@ from fvm_core.workspace import Workspace
 SESSION = ReviewSession("s1", "first", "Ada", "digits", "f1", "2026-01-01T00:00:00+00:00")
 
 
-def decision(sample: str, action: str, label: int, given: int) -> Decision:
-    return Decision(
-        client="tab", seq=1, sample=sample, action=action, label=label, given=given, suggested=2, run="demo",
-        method="influence", score=7.5, score_provenance="ab12", number=1, undoes=None, reviewer="Ada",
-        decided_at="2026-01-01T00:00:00.000+00:00",
-    )  # fmt: skip
-
-
-STATES = {
-    "img-0001": decision("img-0001", "accept", 2, 1),
-    "img-0003": decision("img-0003", "keep", 3, 3),
-    "img-0004": decision("img-0004", "pick", 3, 0),
-    "img-0005": decision("img-0005", "skip", 1, 1),
-}
+STATES = states("influence")
 
 
 def test_corrected_labels_have_every_sample_and_only_decided_ones_change() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from review_states import decision, states
 from score_files import ArraySource, small_dataset
 
 from fvm_core.data.corrections import with_corrections
@@ -24,7 +25,6 @@ from fvm_core.errors import DataError, ReviewError
 from fvm_core.jobs.context import JobStopped
 from fvm_core.jobs.kinds import KINDS, LIGHT
 from fvm_core.jobs.memory_context import MemoryContext
-from fvm_core.review.decision import Decision
 from fvm_core.review.export import corrected_labels, write_export
 from fvm_core.review.exports import fiftyone_folder, hugging_face, image_folder, label_studio
 from fvm_core.review.exports.bundle import Bundle, make_bundle
@@ -43,20 +43,7 @@ from fvm_core.workspace import Workspace
 NAMES = ("cat", '<b onclick="x">dog', "../../owl", "=cow")
 
 
-def decision(sample: str, action: str, label: int, given: int) -> Decision:
-    return Decision(
-        client="tab", seq=1, sample=sample, action=action, label=label, given=given, suggested=2, run="demo",
-        method="loss", score=7.5, score_provenance="ab12", number=1, undoes=None, reviewer="Ada",
-        decided_at="2026-01-01T00:00:00.000+00:00",
-    )  # fmt: skip
-
-
-STATES = {
-    "img-0001": decision("img-0001", "accept", 2, 1),
-    "img-0003": decision("img-0003", "keep", 3, 3),
-    "img-0004": decision("img-0004", "pick", 3, 0),
-    "img-0005": decision("img-0005", "skip", 1, 1),
-}
+STATES = states()
 FINAL = [0, 2, 2, 3, 3, 1, 2, 3, 0, 1, 2, 3]
 
 

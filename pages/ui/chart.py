@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -11,13 +13,17 @@ from fvm_core.data.spreadsheet import csv_text
 
 def draw(figure: go.Figure, *, name: str, data: pd.DataFrame, alt: str) -> None:
     """Draw `figure`; `name` is the key and the name of its files, `alt` says in words what it shows."""
-    config = {
+    st.plotly_chart(figure, key=f"chart_{name}", config=bar(name), alt=alt)
+    csv_button(data, name=name)
+
+
+def bar(name: str, *, picture: str = "svg", scale: int = 1) -> dict[str, Any]:
+    """Return plotly's configuration of the bar over a chart: its camera saves NAME.PICTURE, `scale` times as large."""
+    return {
         "displaylogo": False,
-        "toImageButtonOptions": {"format": "svg", "filename": name},
+        "toImageButtonOptions": {"format": picture, "filename": name, "scale": scale},
         "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
     }
-    st.plotly_chart(figure, key=f"chart_{name}", config=config, alt=alt)
-    csv_button(data, name=name)
 
 
 def csv_button(data: pd.DataFrame, *, name: str, label: str = "Data as CSV") -> None:

@@ -79,8 +79,9 @@ def _side(
     for row in found.head(SHOWN).to_dict("records"):
         known = name == "training" and 0 <= row["clean_label"] < len(names) and row["clean_label"] != row["label"]
         truth = names[row["clean_label"]] if known else ""
-        image = _image(_thumbnail(source, row["row"], row["id"]), row["id"])
-        cards.append(_card(image, names[row["label"]], truth, row[by], colour, 100 * abs(row[by]) / top))
+        picture = image(_thumbnail(source, row["row"], row["id"]), row["id"])
+        share = 100 * abs(row[by]) / top
+        cards.append(card(picture, names[row["label"]], _number(row[by]), colour, share, truth=truth))
     st.html(f'{STYLE}<div class="fvm-side">{"".join(cards)}</div>')
 
 
@@ -92,22 +93,24 @@ def _validation(spec: dict[str, object]) -> LabeledImages | None:
         return None
 
 
-def picture(image: str, name: str) -> str:
+def picture(data: str, name: str) -> str:
     """Return the image in question (a data URI, "" if not readable) as HTML."""
-    return f'{STYLE}<div class="fvm-side fvm-asked">{_image(image, name)}</div>'
+    return f'{STYLE}<div class="fvm-side fvm-asked">{image(data, name)}</div>'
 
 
-def _image(image: str, name: str) -> str:
+def image(data: str, name: str) -> str:
+    """Return an image (a data URI, "" if not readable) as HTML, `name` its words."""
     shown = html.escape(name)
-    if not image:
+    if not data:
         return f'<div class="none" title="{shown}">not readable</div>'
-    return f'<img src="{html.escape(image)}" alt="{shown}" title="{shown}">'
+    return f'<img src="{html.escape(data)}" alt="{shown}" title="{shown}">'
 
 
-def _card(image: str, label: str, truth: str, value: float, colour: str, share: float) -> str:
+def card(picture: str, label: str, number: str, colour: str, share: float, *, truth: str = "") -> str:
+    """Return one card: `picture` by `image`, a bar of `share` percent, the number beside the label, the true one."""
     bar = f'<i style="width:{min(max(share, 2.0), 100.0):.1f}%;background:{html.escape(colour)}"></i>'
     note = f"<br>true: {html.escape(truth)}" if truth else ""
-    return f"<div>{image}{bar}<span>{_number(value)}</span><b>{html.escape(label)}</b>{note}</div>"
+    return f"<div>{picture}{bar}<span>{html.escape(number)}</span><b>{html.escape(label)}</b>{note}</div>"
 
 
 def _number(value: float) -> str:

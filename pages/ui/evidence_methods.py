@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from fvm_core.influence.methods import METHODS
 from fvm_core.influence.standing import Standing, quantiles, standing
 from fvm_core.influence.store import ROLES
 from fvm_core.workspace import Workspace
-from pages.ui.evidence_cards import STYLE
+from pages.ui.evidence_cards import STYLE, card, image
 from pages.ui.links import link
 from pages.ui.score_sets import FileKey, ScoreFile
 from pages.ui.text import plain
@@ -118,8 +116,8 @@ def draw_nearest(workspace: Workspace, file: ScoreFile, dataset: LabeledImages, 
     given = int(dataset.labels[row])
     alike = int((dataset.labels[places] == given).sum())
     st.caption(f"{alike} of the {len(places)} have the label {plain(dataset.class_names[given])}.")
-    card = partial(_card, dataset, given)
-    cards = "".join(card(int(place), float(value)) for place, value in zip(places, similarity, strict=True))
+    pairs = zip(places.tolist(), similarity.tolist(), strict=True)
+    cards = "".join(_card(dataset, given, place, value) for place, value in pairs)
     st.html(f'{STYLE}<div class="fvm-side">{cards}</div>')
 
 
@@ -129,13 +127,7 @@ def _neighbours(path: str, modified: int) -> NeighbourTable:
 
 
 def _card(dataset: LabeledImages, given: int, place: int, similarity: float) -> str:
-    image, identity = thumbnail(dataset, place)[0], html.escape(str(dataset.ids[place]))
-    picture = (
-        f'<img src="{html.escape(image)}" alt="{identity}" title="{identity}">'
-        if image
-        else f'<div class="none" title="{identity}">not readable</div>'
-    )
     label = int(dataset.labels[place])
+    picture = image(thumbnail(dataset, place)[0], str(dataset.ids[place]))
     colour = CLEAN if label == given else MISLABELED
-    bar = f'<i style="width:{min(max(100 * similarity, 2), 100):.0f}%;background:{colour}"></i>'
-    return f"<div>{picture}{bar}<span>{similarity:.2f}</span><b>{html.escape(dataset.class_names[label])}</b></div>"
+    return card(picture, dataset.class_names[label], f"{similarity:.2f}", colour, 100 * similarity)

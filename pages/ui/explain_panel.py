@@ -9,11 +9,10 @@ import streamlit as st
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.validation import with_names_of
-from fvm_core.errors import DataError, FVMError
+from fvm_core.errors import DataError
 from fvm_core.influence.explain_settings import ExplainSettings
 from fvm_core.influence.explanations import Question, explanation_path, read_explanation
 from fvm_core.jobs.find import find_jobs
-from fvm_core.jobs.launch import start_job
 from fvm_core.workspace import Workspace
 from pages.ui import evidence_cards, evidence_methods, job_view
 from pages.ui.errors import shown
@@ -116,9 +115,10 @@ def _explanation(workspace: Workspace, file: ScoreFile, dataset: LabeledImages, 
             st.warning("The explanation was made, but its file is gone. Make it again.", icon=":material/warning:")
     else:
         job_view.show_error()
+    args = _arguments(file, question, key)
     st.button(
-        "Explain this image", type="primary", icon=":material/balance:", key="explain_start", on_click=_start,
-        args=(workspace, _arguments(file, question, key), question.id),
+        "Explain this image", type="primary", icon=":material/balance:", key="explain_start", on_click=job_view.start,
+        args=(workspace, "explain", args, f"Explain {question.id} with {file.model}"),
     )  # fmt: skip
     st.caption(
         f"Asks the model {plain(file.model)} (Eq. 20). The first question to a model takes longer: its Fisher matrix "
@@ -135,11 +135,3 @@ def _arguments(file: ScoreFile, question: Question, key: str) -> dict[str, Any]:
     }  # fmt: skip
     epoch = known["model"].get("epoch")
     return args if epoch is None else {**args, "checkpoint": epoch}
-
-
-def _start(workspace: Workspace, args: dict[str, Any], picked: str) -> None:
-    """Start the job; why it could not start is shown once, where the job would be."""
-    try:
-        start_job(workspace, "explain", args, title=f"Explain {picked} with {args['model']}")
-    except FVMError as error:
-        st.session_state[job_view.ERROR_KEY] = str(error)

@@ -118,9 +118,9 @@ def detection(roc: pd.DataFrame, recall: pd.DataFrame, styles: Mapping[str, Line
     )
 
 
-def put_ticks(axis: Any, scale: Scale, low: float, high: float) -> None:
-    """Label an axis whose positions come from `scale`; a linear one keeps plotly's own ticks."""
-    ticks = scale.ticks(low, high, most=5)
+def put_ticks(axis: Any, scale: Scale, low: float, high: float, *, most: int = 5) -> None:
+    """Label an axis whose positions come from `scale` at about `most` places; a linear one keeps plotly's own ticks."""
+    ticks = scale.ticks(low, high, most=most)
     if ticks is not None:
         axis.update(tickmode="array", tickvals=ticks[0], ticktext=ticks[1])
 

@@ -49,7 +49,8 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
             middle = float(panel.scale.forward(panel.quartiles[group][1]))
             figure.add_vline(x=middle, line={"color": colour, "width": 1.2, "dash": "dash"}, **place)
         figure.update_xaxes(title_text=text(panel.axis), range=[panel.edges[0], panel.edges[-1]], tickangle=0, **place)
-        put_ticks(next(figure.select_xaxes(**place)), panel.scale, panel.edges[0], panel.edges[-1])
+        low, high = panel.edges[0], panel.edges[-1]
+        put_ticks(next(figure.select_xaxes(**place)), panel.scale, low, high, most=3 if columns > 3 else 5)
         figure.update_yaxes(
             title_text="Share of group (%)" if place["col"] == 1 else None,
             range=[0, tallest * 1.05] if same_height else None, rangemode="tozero", **place,

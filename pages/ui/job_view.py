@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
 from fvm_core.errors import FVMError
 from fvm_core.jobs.control import pause_job, stop_job, unpause_job
-from fvm_core.jobs.launch import resume_job
+from fvm_core.jobs.launch import resume_job, start_job
 from fvm_core.jobs.status import JobStatus, job_status
 from fvm_core.workspace import Workspace
 from pages.ui.text import message, plain
@@ -52,6 +53,14 @@ def steer(action: Callable[[Workspace, str], object], workspace: Workspace, job_
     """Carry out a button's action; what went wrong is kept for `show_error`."""
     try:
         action(workspace, job_id)
+    except FVMError as error:
+        st.session_state[ERROR_KEY] = str(error)
+
+
+def start(workspace: Workspace, kind: str, args: dict[str, Any], title: str) -> None:
+    """Start a job, as a button's callback; why it could not start is kept for `show_error`, where the job would be."""
+    try:
+        start_job(workspace, kind, args, title=title)
     except FVMError as error:
         st.session_state[ERROR_KEY] = str(error)
 

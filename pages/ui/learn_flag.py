@@ -14,7 +14,6 @@ from fvm_core.errors import FVMError
 from fvm_core.influence.explanations import Question
 from fvm_core.influence.store import read_scores
 from fvm_core.jobs.find import find_jobs
-from fvm_core.jobs.launch import start_job
 from fvm_core.learn.flag_key import flag_key
 from fvm_core.learn.settings import FlagSettings
 from fvm_core.learn.store import FLAG, learn_path, read_table
@@ -101,17 +100,10 @@ def _ask(workspace: Workspace, file: ScoreFile, question: Question, settings: Fl
     if epoch is not None:
         args["checkpoint"] = epoch
     st.button(
-        "Open up this score", type="primary", icon=":material/flag:", key="flag_start", on_click=_start,
-        args=(workspace, args),
+        "Open up this score", type="primary", icon=":material/flag:", key="flag_start", on_click=job_view.start,
+        args=(workspace, "flag", args, f"Terms of {args['id']} under {args['model']}"),
     )  # fmt: skip
     st.caption("A few seconds; the first image of a model takes longer, as its Fisher is made then and kept.")
-
-
-def _start(workspace: Workspace, args: dict[str, Any]) -> None:
-    try:
-        start_job(workspace, "flag", args, title=f"Terms of {args['id']} under {args['model']}")
-    except FVMError as error:
-        st.session_state[job_view.ERROR_KEY] = str(error)
 
 
 @st.fragment

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
-from fvm_core.errors import FVMError
 from fvm_core.jobs.find import find_jobs
-from fvm_core.jobs.launch import start_job
 from fvm_core.learn.settings import LandscapeSettings
 from fvm_core.learn.store import LANDSCAPE, landscape_key, learn_path, read_table
 from fvm_core.models.store import list_models
@@ -71,21 +67,14 @@ def _ask(workspace: Workspace, family: Family, settings: LandscapeSettings, key:
         "settings": settings.to_json(), "key": key,
     }  # fmt: skip
     st.button(
-        "Compute the landscape", type="primary", icon=":material/landscape:", key="landscape_start", on_click=_start,
-        args=(workspace, args),
+        "Compute the landscape", type="primary", icon=":material/landscape:", key="landscape_start",
+        on_click=job_view.start, args=(workspace, "landscape", args, f"Landscape of {', '.join(args['models'])}"),
     )  # fmt: skip
     planes = len(family.models) + (len(family.models) == 3)
     st.caption(
         f"{planes} panels of {settings.side} × {settings.side} points, {2 * settings.samples} images at each: "
         f"{planes * settings.side**2 * 2 * settings.samples:,} forward passes. It is kept, and computed once."
     )
-
-
-def _start(workspace: Workspace, args: dict[str, Any]) -> None:
-    try:
-        start_job(workspace, "landscape", args, title=f"Landscape of {', '.join(args['models'])}")
-    except FVMError as error:
-        st.session_state[job_view.ERROR_KEY] = str(error)
 
 
 @st.fragment

@@ -9,9 +9,7 @@ import streamlit as st
 
 from fvm_core.embedding.settings import MapSettings
 from fvm_core.embedding.store import Seen, map_path
-from fvm_core.errors import FVMError
 from fvm_core.jobs.find import find_jobs
-from fvm_core.jobs.launch import start_job
 from fvm_core.jobs.status import JobStatus
 from fvm_core.workspace import Workspace
 from pages.ui import job_view
@@ -77,7 +75,6 @@ def _what(file: ScoreFile, job: JobStatus | None) -> str:
 
 
 def _start(workspace: Workspace, file: ScoreFile, settings: MapSettings, key: str) -> None:
-    """Start the job; why it could not start is shown once, where the job would be."""
     known = file.provenance["model"]
     args: dict[str, Any] = {
         "model": file.model, "dataset": file.dataset, "settings": settings.to_json(), "key": key,
@@ -85,10 +82,7 @@ def _start(workspace: Workspace, file: ScoreFile, settings: MapSettings, key: st
     }  # fmt: skip
     if known.get("epoch") is not None:
         args["checkpoint"] = known["epoch"]
-    try:
-        start_job(workspace, "map", args, title=f"Map of {file.dataset} by {file.model}")
-    except FVMError as error:
-        st.session_state[job_view.ERROR_KEY] = str(error)
+    job_view.start(workspace, "map", args, f"Map of {file.dataset} by {file.model}")
 
 
 @st.fragment(run_every=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,12 +30,6 @@ class Noise:
             self.flagged & (self.frame["label"] == given).to_numpy() & (self.frame["suggested"] == true).to_numpy()
         ]  # fmt: skip
         return frame.sort_values("suspicion", ascending=False, kind="stable")["id"].tolist()
-
-
-def posterior_file(file: ScoreFile, files: Sequence[ScoreFile]) -> ScoreFile | None:
-    """Return the posterior's scores of the same dataset, of the same model if there are any."""
-    same = [item for item in files if item.method == "posterior" and item.fingerprint == file.fingerprint]
-    return min(same, key=lambda item: item.model_hash != file.model_hash, default=None)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the posterior …")

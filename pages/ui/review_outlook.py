@@ -22,7 +22,7 @@ from fvm_core.workspace import Workspace
 from pages.ui import chart, self_test_panel
 from pages.ui.errors import shown
 from pages.ui.outlook_figures import band_figure, band_table, cut_figure
-from pages.ui.score_sets import FileKey, ScoreFile
+from pages.ui.score_sets import FileKey, ScoreFile, posterior_file
 from pages.ui.text import plain
 
 Keys = tuple[FileKey, FileKey | None]
@@ -53,7 +53,7 @@ def draw(
     """Draw the panel. `decisions` hold, by id; `places` is where they are in the score file, -1: not there."""
     st.subheader("How far to go", anchor="outlook")
     with st.container(border=True, key="review_outlook"), shown(stop=False):
-        posterior = _posterior(file, files)
+        posterior = posterior_file(file, files)
         ranked = _ranked(file.key, None if posterior is None else posterior.key)
         key = (file.key, None if posterior is None else posterior.key)
         first, second, third = st.tabs(TABS, key="outlook_tab", on_change="rerun")  # only the open one is worked out
@@ -66,13 +66,6 @@ def draw(
         with third:
             if third.open:
                 self_test_panel.draw(workspace, file)
-
-
-def _posterior(file: ScoreFile, files: Sequence[ScoreFile]) -> ScoreFile | None:
-    """Return the posterior's scores of the same dataset, by the same model if there are such, else by a tuned one."""
-    same = [item for item in files if item.method == "posterior" and item.fingerprint == file.fingerprint]
-    same.sort(key=lambda item: (item.model_hash != file.model_hash, item.role != "fvm", item.role != "vm"))
-    return same[0] if same else None
 
 
 @dataclass(frozen=True)

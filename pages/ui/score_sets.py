@@ -116,6 +116,14 @@ def labels_of(files: Iterable[ScoreFile]) -> tuple[str, ...]:
     return tuple(item.label for item in files)
 
 
+def posterior_file(file: ScoreFile, files: Iterable[ScoreFile]) -> ScoreFile | None:
+    """Return the posterior's scores of the same dataset, by the same model if there are such, else by a tuned one."""
+    same = [item for item in files if item.method == "posterior" and item.fingerprint == file.fingerprint]
+    return min(
+        same, key=lambda item: (item.model_hash != file.model_hash, item.role != "fvm", item.role != "vm"), default=None
+    )
+
+
 def by_fingerprint(files: Iterable[ScoreFile]) -> dict[str, list[ScoreFile]]:
     """Group files by the dataset they score; the group with most files first."""
     groups: dict[str, list[ScoreFile]] = {}

@@ -7,11 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from fvm_core.errors import FVMError
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.planted import PATTERNS, PlantSettings, read_self_test, self_test_key, self_test_path
 from fvm_core.jobs.find import find_jobs
-from fvm_core.jobs.launch import start_job
 from fvm_core.workspace import Workspace
 from pages.ui import job_view
 from pages.ui.score_sets import ScoreFile
@@ -49,15 +47,8 @@ def draw(workspace: Workspace, file: ScoreFile) -> None:
         "methods": list(methods), "settings": settings.to_json(), "key": key,
         "scoring": {"relabel": "shortlist", "damping": known.get("settings", {}).get("damping", 1e-8)},
     }  # fmt: skip
-    st.button("Run the test", type="primary", icon=":material/science:", key="plant_start", on_click=_start,
-              args=(workspace, args))  # fmt: skip
-
-
-def _start(workspace: Workspace, args: dict[str, Any]) -> None:
-    try:
-        start_job(workspace, "self_test", args, title=f"Self-test of {args['model']}")
-    except FVMError as error:
-        st.session_state[job_view.ERROR_KEY] = str(error)
+    st.button("Run the test", type="primary", icon=":material/science:", key="plant_start", on_click=job_view.start,
+              args=(workspace, "self_test", args, f"Self-test of {file.model}"))  # fmt: skip
 
 
 def table(found: dict[str, Any]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from fvm_core.data.spreadsheet import csv_text
+from pages.ui import chart
 
 LARGE, PICTURE = "learn_large", "learn_picture"
 FORMATS = ("png", "svg")
@@ -39,22 +39,14 @@ def draw(figure: go.Figure, *, name: str, data: pd.DataFrame, alt: str) -> None:
     if large and figure.layout.height:
         figure.update_layout(height=round(1.25 * figure.layout.height))
     picture = st.session_state.get(PICTURE) or "png"
-    config = {
-        "displaylogo": False,
-        "toImageButtonOptions": {"format": picture, "filename": name, "scale": 2},
-        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
-    }
     # A key of its own for each format: a chart that is there already would keep its old configuration.
-    st.plotly_chart(figure, key=f"learn_{name}_{picture}", config=config, alt=alt)
+    st.plotly_chart(figure, key=f"learn_{name}_{picture}", config=chart.bar(name, picture=picture, scale=2), alt=alt)
     with st.container(horizontal=True, gap="small"):
         st.download_button(
             "Chart as HTML", data=lambda: as_html(figure, title=alt), file_name=f"{name}.html", mime="text/html",
             key=f"learn_html_{name}", icon=":material/code:", type="tertiary", on_click="ignore",
         )  # fmt: skip
-        st.download_button(
-            "Data as CSV", data=lambda: csv_text(data).encode(), file_name=f"{name}.csv", mime="text/csv",
-            key=f"learn_csv_{name}", icon=":material/download:", type="tertiary", on_click="ignore",
-        )  # fmt: skip
+        chart.csv_button(data, name=name)
 
 
 def as_html(figure: go.Figure, *, title: str) -> bytes:
