@@ -116,7 +116,7 @@ class ImageMap {
     this.paint();
   }
 
-  // The server's word counts where it is not an echo of what this map sent.
+  // The server's word counts where it is not an echo of what this map sent. `mark`, always called next, paints it.
   adopt(selection) {
     const mine = selection.client === this.client;
     const name = `${selection.client}:${selection.number}`;
@@ -125,7 +125,6 @@ class ImageMap {
     if (mine) return;
     const bits = bytesOf(selection.mask);
     for (let at = 0; at < this.flag.length; at += 1) this.flag[at] = (this.flag[at] & MARKED) | ((bits[at >> 3] >> (at & 7)) & 1);
-    this.painter.put("flag", this.flag);
   }
 
   mark(marks) {
@@ -207,7 +206,7 @@ class ImageMap {
     context.clearRect(0, 0, this.view.width, this.view.height);
     context.lineWidth = 1.5;
     context.strokeStyle = style.color;
-    if (this.hovered >= 0 && this.hovered !== undefined) {
+    if (this.hovered >= 0) {
       const [x, y] = this.toScreen(this.hovered);
       context.beginPath();
       context.arc(x, y, 8, 0, 7);

@@ -66,7 +66,7 @@ def _map(workspace: Workspace, file: ScoreFile, dataset: LabeledImages, points: 
         colours, legend = coloured(mode, points, states, dataset.class_names)
         chosen = map_plot.selection(points)
         positions = points.umap if layout == "umap" and points.umap is not None else points.pca
-        places = pd.Index(points.ids).get_indexer(pd.Index(marked)) if marked else np.empty(0, int)
+        places = points.index.get_indexer(pd.Index(marked)) if marked else np.empty(0, int)
         map_plot.plot(
             points, positions, colours, legend, states, dataset.class_names, chosen, places[places >= 0].tolist()
         )

@@ -24,6 +24,7 @@ from pages.ui.links import link
 from pages.ui.review_export import export_section
 from pages.ui.review_filters import choose_filter, frozen_queue, shown_positions
 from pages.ui.review_session import choose_session
+from pages.ui.review_states import decision_log
 from pages.ui.review_team import Team
 from pages.ui.reviewer import choose_reviewer
 from pages.ui.score_choice import choose_scores, scored_dataset
@@ -93,8 +94,11 @@ def _work(
         wanted = replace(wanted, ids=review_selection.chosen(file.fingerprint))
         given = log.assignments(session.id)
         states = log.replay(session.id).seen_by(reviewer, given.blind).states()
-        places = _places(table, index, states)
-        actions = {place: states[sample].action for sample, place in places.items() if place >= 0}
+
+        def actions() -> dict[int, str]:
+            places = _places(table, index, states)
+            return {place: states[sample].action for sample, place in places.items() if place >= 0}
+
         order = frozen_queue(table, wanted, actions, key=(session.id, *file.key, page_size, reviewer))
         order = own_share(order, given, reviewer, states, lambda found: read_ids(file.path, found))
         queue = Shown(dataset, index, table, file.key, file.run, file.method, order, page_size)
@@ -108,11 +112,6 @@ def _places(table: ScoreRows, index: IdIndex, samples: Iterable[str]) -> dict[st
     """Return where each sample is in the score table, -1 for one that it does not have."""
     samples = list(samples)
     return dict(zip(samples, table.positions(index.find(samples)).tolist(), strict=True))
-
-
-@st.cache_resource(max_entries=4)
-def decision_log(url: str) -> DecisionLog:
-    return DecisionLog(url)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the scores …")

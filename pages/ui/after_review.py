@@ -9,8 +9,9 @@ import streamlit as st
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.registry import list_datasets
 from fvm_core.files import slug, write_json
+from fvm_core.jobs.find import find_jobs
 from fvm_core.jobs.launch import start_job
-from fvm_core.jobs.status import JobStatus, list_jobs
+from fvm_core.jobs.status import JobStatus
 from fvm_core.models.store import ModelRecord, list_models
 from fvm_core.provenance import digest
 from fvm_core.review.decision import Decision
@@ -33,7 +34,7 @@ VERIFIED = ("accept", "keep", "pick")
 def after_review(workspace: Workspace, log: DecisionLog, session: ReviewSession, dataset: LabeledImages) -> None:
     """Draw both ways on, each with its last job and what that came to."""
     st.subheader("After the review")
-    with shown(stop=False):
+    with shown():
         states = {sample: one for sample, one in log.replay(session.id).states().items() if one.action in VERIFIED}
     changed = sum(one.label != one.given for one in states.values())
     again, joined = st.tabs(["Retrain on the corrected labels", "Verified images join the clean set"])
@@ -158,5 +159,5 @@ def _preset(record: ModelRecord, dataset: LabeledImages) -> str | None:
 
 
 def _last(workspace: Workspace, kind: str, title: str) -> JobStatus | None:
-    found = [one for one in list_jobs(workspace) if one.kind == kind and one.title == title]
+    found = [one for one in find_jobs(workspace, kind) if one.title == title]
     return job_view.watch(workspace, found[0].id, key=kind) if found else None

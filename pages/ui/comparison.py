@@ -71,9 +71,10 @@ def _column(key: FileKey, column: str) -> NDArray:
 @st.cache_resource(show_spinner=False, max_entries=16)
 def _shared(files: tuple[FileKey, ...]) -> tuple[Samples, tuple[NDArray[np.int32] | None, ...]]:
     """Return the shared samples and, for each file, where they are in it (None: all of them, in order)."""
-    first, shared, totals, alike = _rows(files[0]), _rows(files[0]), [], True
+    first = shared = _rows(files[0])
+    totals, alike = [], True
     for key in files:
-        rows = _rows(key)
+        rows = first if key == files[0] else _rows(key)
         totals.append(len(rows))
         if not (np.diff(rows) > 0).all() and len(np.unique(rows)) < len(rows):
             raise DataError(f"score file `{key[0]}` holds a sample id twice. Score the dataset again.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fvm_core.data.dataset import LabeledImages
-from fvm_core.embedding.store import NeighbourTable, Seen, neighbours_path, read_neighbours
+from fvm_core.embedding.store import Seen, neighbours_path
 from fvm_core.errors import FVMError
 from fvm_core.influence.methods import METHODS
 from fvm_core.influence.standing import Standing, quantiles, standing
@@ -19,7 +18,8 @@ from fvm_core.influence.store import ROLES
 from fvm_core.workspace import Workspace
 from pages.ui.evidence_cards import STYLE, card, image
 from pages.ui.links import link
-from pages.ui.score_sets import FileKey, ScoreFile
+from pages.ui.neighbours import neighbour_table
+from pages.ui.score_sets import FileKey, ScoreFile, modified
 from pages.ui.text import plain
 from pages.ui.theme import CLEAN, MISLABELED
 from pages.ui.thumbnails import thumbnail
@@ -34,7 +34,7 @@ def draw_table(files: Sequence[ScoreFile], file: ScoreFile, names: Sequence[str]
     found: list[tuple[ScoreFile, Standing]] = []
     for item in same:
         try:
-            where = standing(item.path, row, _quantiles(item.key))
+            where = _standing(item.key, row)
         except FVMError:
             continue
         if where is not None:
@@ -94,6 +94,11 @@ def _name(names: Sequence[str], label: int) -> str:
     return names[label] if 0 <= label < len(names) else "–"
 
 
+@st.cache_data(max_entries=512, show_spinner=False)
+def _standing(file: FileKey, row: int) -> Standing | None:
+    return standing(file[0], row, _quantiles(file))
+
+
 @st.cache_resource(max_entries=128, show_spinner=False)
 def _quantiles(file: FileKey) -> NDArray[np.float64]:
     return quantiles(file[0])
@@ -104,7 +109,7 @@ def draw_nearest(workspace: Workspace, file: ScoreFile, dataset: LabeledImages, 
     st.markdown("**The most alike training images, to the model**")
     try:
         path = neighbours_path(workspace, Seen.behind(file.provenance))
-        near = _neighbours(str(path), path.stat().st_mtime_ns) if path.exists() else None
+        near = neighbour_table((str(path), modified(path))) if path.exists() else None
     except FVMError as error:
         st.caption(plain(str(error)))
         return
@@ -119,11 +124,6 @@ def draw_nearest(workspace: Workspace, file: ScoreFile, dataset: LabeledImages, 
     pairs = zip(places.tolist(), similarity.tolist(), strict=True)
     cards = "".join(_card(dataset, given, place, value) for place, value in pairs)
     st.html(f'{STYLE}<div class="fvm-side">{cards}</div>')
-
-
-@st.cache_resource(max_entries=2, show_spinner="Reading the neighbours …")
-def _neighbours(path: str, modified: int) -> NeighbourTable:
-    return read_neighbours(Path(path))
 
 
 def _card(dataset: LabeledImages, given: int, place: int, similarity: float) -> str:

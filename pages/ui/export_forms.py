@@ -10,8 +10,9 @@ import streamlit as st
 
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.files import write_json
+from fvm_core.jobs.find import find_jobs
 from fvm_core.jobs.launch import start_job
-from fvm_core.jobs.status import JobStatus, list_jobs
+from fvm_core.jobs.status import JobStatus
 from fvm_core.review.export import Exported
 from fvm_core.review.exports.forms import FORMS, ROWS
 from fvm_core.review.session import ReviewSession
@@ -60,7 +61,7 @@ def export_forms(
                 write_json(ids, list(chosen()))
                 args["ids"] = str(ids)
             start_job(workspace, "export", args, title=f"{title}: {FORMS[form].title}")
-        found = [one for one in list_jobs(workspace) if one.kind == "export" and one.title.startswith(f"{title}: ")]
+        found = [one for one in find_jobs(workspace, "export") if one.title.startswith(f"{title}: ")]
         if found:
             result(job_view.watch(workspace, found[0].id, key="export"))
 

@@ -8,14 +8,13 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from fvm_core.data.dataset import DatasetSpec
 from fvm_core.errors import DataError, FVMError
 from fvm_core.learn.bound import Bound, bound_of, perturbed_risk, sample_term
 from fvm_core.workspace import Workspace
 from pages.ui import learn_questions, take_away
 from pages.ui.figures import finish
 from pages.ui.learn_fading import choose, frame_of
-from pages.ui.open_data import open_scored
+from pages.ui.score_choice import scored_dataset
 from pages.ui.score_sets import ScoreFile
 from pages.ui.theme import CLEAN, MISLABELED
 from pages.ui.tune_watch import model_metrics
@@ -136,7 +135,6 @@ def bound_chart(found: dict[int, Bound]) -> go.Figure:
 def _training(chosen: ScoreFile) -> int | None:
     """Return N, the samples of the scored dataset, or None where it cannot be opened any more."""
     try:
-        spec = DatasetSpec.from_json(chosen.provenance["dataset"]["spec"])
-        return len(open_scored(spec, name=chosen.dataset, fingerprint=chosen.fingerprint))
+        return len(scored_dataset(chosen))
     except (FVMError, KeyError):
         return None

@@ -59,8 +59,7 @@ def draw(snapshots: Sequence[ScoreFile]) -> None:
 def _histograms(frame: pd.DataFrame) -> None:
     standard, ours = fading(frame, "standard"), fading(frame, "influence", logarithmic=True)
     steps = [item.step for item in standard]
-    st.session_state.setdefault("fading_step", steps[0])
-    if st.session_state["fading_step"] not in steps:
+    if st.session_state.get("fading_step") not in steps:
         st.session_state["fading_step"] = steps[0]
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
     bar.button("Back", key="fading_back", icon=":material/chevron_left:", on_click=_turn, args=(steps, -1))

@@ -9,7 +9,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from fvm_core.data.dataset import DatasetSpec
 from fvm_core.errors import FVMError
 from fvm_core.influence.explanations import Question
 from fvm_core.influence.store import read_scores
@@ -22,7 +21,7 @@ from pages.ui import job_view, learn_questions, take_away
 from pages.ui.evidence_cards import picture
 from pages.ui.figures import finish, text
 from pages.ui.links import link
-from pages.ui.open_data import open_scored
+from pages.ui.score_choice import scored_dataset
 from pages.ui.score_sets import FileKey, ScoreFile
 from pages.ui.text import plain
 from pages.ui.theme import CLEAN, FVM, MISLABELED, NEUTRAL
@@ -73,10 +72,9 @@ def draw(workspace: Workspace, files: Sequence[ScoreFile]) -> None:
 
 
 def _picture(file: ScoreFile, row: pd.Series, names: Sequence[str]) -> None:
-    known = file.provenance["dataset"]
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         try:
-            dataset = open_scored(DatasetSpec.from_json(known["spec"]), name=file.dataset, fingerprint=file.fingerprint)
+            dataset = scored_dataset(file)
             st.html(picture(thumbnail(dataset, int(row["row"]))[0], str(row["id"])), width="content")
         except FVMError as error:
             st.caption(plain(error))

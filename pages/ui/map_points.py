@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,11 @@ class Points:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @cached_property
+    def index(self) -> pd.Index:
+        """Return the ids as an index: where a given id is."""
+        return pd.Index(self.ids)
+
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the map …")
 def points_of(positions: FileKey, scores: FileKey) -> Points:
@@ -48,7 +54,7 @@ def points_of(positions: FileKey, scores: FileKey) -> Points:
     Raises:
         DataError: one of them is damaged.
     """
-    frame, table = read_map_frame(positions), score_frame(scores)
+    frame, table = read_map(Path(positions[0])), score_frame(scores)
     place = pd.Index(table["id"]).get_indexer(pd.Index(frame["id"]))
     frame, table = frame[place >= 0].reset_index(drop=True), table.iloc[place[place >= 0]].reset_index(drop=True)
     suspicion = table["suspicion"].to_numpy(np.float64)
@@ -63,11 +69,6 @@ def points_of(positions: FileKey, scores: FileKey) -> Points:
         percentile=(100 * (rank - 0.5) / max(len(rank), 1)).astype(np.uint8),
         token=digest([scores, len(frame), str(frame["id"].iloc[0]) if len(frame) else ""])[:24],
     )  # fmt: skip
-
-
-def read_map_frame(key: FileKey) -> pd.DataFrame:
-    """Return a map file's rows. Raises DataError when it is damaged."""
-    return read_map(Path(key[0]))
 
 
 def squared(positions: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -85,5 +86,8 @@ def squared(positions: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def states_of(points: Points, actions: Mapping[str, str]) -> NDArray[np.int16]:
     """Return (n,) the place in STATES of each image's decision."""
-    codes = {action: number for number, action in enumerate(STATES)}
-    return np.array([codes.get(actions.get(one, "undecided"), 0) for one in points.ids.tolist()], np.int16)
+    codes = np.zeros(len(points), np.int16)
+    at = points.index.get_indexer(pd.Index(list(actions), dtype=object))
+    held = np.array([STATES.index(action) for action in actions.values()], np.int16)
+    codes[at[at >= 0]] = held[at >= 0]
+    return codes

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import html
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from fvm_core.data.dataset import UNKNOWN, LabeledImages
 from fvm_core.embedding.duplicates import NearPairs, near_pairs
-from fvm_core.embedding.store import NeighbourTable, Seen, neighbours_path, read_neighbours
+from fvm_core.embedding.store import Seen, neighbours_path
 from fvm_core.workspace import Workspace
 from pages.ui import chart, review_selection
 from pages.ui.links import link
-from pages.ui.score_sets import FileKey, ScoreFile, modified
+from pages.ui.neighbours import neighbour_table
+from pages.ui.score_sets import ScoreFile, modified
 from pages.ui.thumbnails import thumbnail
 
 PER_PAGE = 12
@@ -49,7 +49,7 @@ def draw(workspace: Workspace, file: ScoreFile, dataset: LabeledImages) -> None:
         "Pixels differ by at most", 0, MOST, START, key="noise_within", persist_state="session",
         help="Root mean square over all pixels, each 0 to 255, at the size that the model sees. 0: the same pixels.",
     )  # fmt: skip
-    pairs = near_pairs(_table((str(path), modified(path))), within=float(within))
+    pairs = near_pairs(neighbour_table((str(path), modified(path))), within=float(within))
     found = pairs.contradicting(dataset.labels)
     st.caption(
         "A pair counts if one image is among the ten nearest of the other by what the model sees, and their pixels "
@@ -70,11 +70,6 @@ def draw(workspace: Workspace, file: ScoreFile, dataset: LabeledImages) -> None:
     page = st.pagination(pages, key=f"noise_pairs_page_{within}") if pages > 1 else 1
     shown = range((page - 1) * PER_PAGE, min(page * PER_PAGE, len(found)))
     st.html(f'{STYLE}<div class="fvm-pairs">{"".join(_card(found, k, dataset) for k in shown)}</div>')
-
-
-@st.cache_resource(max_entries=2, show_spinner="Reading the neighbours …")
-def _table(key: FileKey) -> NeighbourTable:
-    return read_neighbours(Path(key[0]))
 
 
 def _ids(pairs: NearPairs, dataset: LabeledImages) -> list[str]:

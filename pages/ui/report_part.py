@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from fvm_core.jobs.find import find_jobs
 from fvm_core.jobs.launch import start_job
-from fvm_core.jobs.status import list_jobs
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import Workspace
 from pages.ui import job_view
@@ -34,7 +34,7 @@ def report_part(workspace: Workspace, session: ReviewSession, file: ScoreFile) -
                 "name": f"report-{session.dataset[:24]}-{time}",
             }  # fmt: skip
             start_job(workspace, "report", args, title=title)
-        found = [one for one in list_jobs(workspace) if one.kind == "report" and one.title == title]
+        found = [one for one in find_jobs(workspace, "report") if one.title == title]
         if found:
             status = job_view.watch(workspace, found[0].id, key="report")
             result(status)

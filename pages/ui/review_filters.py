@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,8 +102,10 @@ class Frozen:
     start: int
 
 
-def frozen_queue(table: ScoreRows, wanted: QueueFilter, actions: Mapping[int, str], *, key: Sequence[object]) -> Frozen:
-    """Return the order of the gallery; `actions` are those of the decided positions of the table.
+def frozen_queue(
+    table: ScoreRows, wanted: QueueFilter, actions: Callable[[], Mapping[int, str]], *, key: Sequence[object]
+) -> Frozen:
+    """Return the order of the gallery; `actions()` are those of the decided positions of the table.
 
     It is kept until `key`, the filter or the refresh count changes: deciding does not pull images from under the
     person's fingers.
@@ -111,11 +113,12 @@ def frozen_queue(table: ScoreRows, wanted: QueueFilter, actions: Mapping[int, st
     name = digest([[str(part) for part in key], repr(wanted), st.session_state.get("review_refresh", 0)])
     kept: tuple[str, Frozen] | None = st.session_state.get("review_queue")
     if kept is None or kept[0] != name:
-        positions = queue(table, wanted, actions)
+        known = actions()
+        positions = queue(table, wanted, known)
         place = np.full(len(table), -1, dtype=np.int32)
         place[positions] = np.arange(len(positions), dtype=np.int32)
         decided = np.zeros(len(table), dtype=bool)
-        decided[list(actions)] = True
+        decided[list(known)] = True
         start = int(np.argmin(decided[positions])) if len(positions) else 0
         token = hashlib.sha256(name.encode() + positions.tobytes()).hexdigest()[:32]
         kept = (name, Frozen(positions, place, token, start))

@@ -11,7 +11,6 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fvm_core.data.dataset import LabeledImages
-from fvm_core.errors import DataError
 from fvm_core.influence.store import read_column
 from fvm_core.provenance import digest
 from fvm_core.review.decision import Decision
@@ -54,8 +53,8 @@ def draw(
     st.subheader("How far to go", anchor="outlook")
     with st.container(border=True, key="review_outlook"), shown(stop=False):
         posterior = posterior_file(file, files)
-        ranked = _ranked(file.key, None if posterior is None else posterior.key)
         key = (file.key, None if posterior is None else posterior.key)
+        ranked = _ranked(*key)
         first, second, third = st.tabs(TABS, key="outlook_tab", on_change="rerun")  # only the open one is worked out
         with first:
             if first.open:
@@ -161,7 +160,7 @@ def _cut(key: Keys, ranked: Ranked, names: Sequence[str]) -> None:
         label_visibility="collapsed",
     )  # fmt: skip
     if way == "class":
-        _each_class(ranked, names)
+        _each_class(ranked, ranked.chance, names)
         return
     (cuts, curve), n = _cuts(key, ranked.suspicion, ranked.chance), len(ranked.order)
     if way == "budget":
@@ -200,11 +199,9 @@ def _use(count: int) -> None:
     st.session_state["review_top"] = count
 
 
-def _each_class(ranked: Ranked, names: Sequence[str]) -> None:
-    if ranked.chance is None:
-        raise DataError(NO_CHANCE)
+def _each_class(ranked: Ranked, chance: NDArray[np.float64], names: Sequence[str]) -> None:
     share = st.slider("Share of wrong labels in each class's list, %", 5, 99, 80, key="outlook_each", width=420)
-    table = per_class(ranked.suspicion, ranked.chance, ranked.labels, classes=len(names), precision=share / 100)
+    table = per_class(ranked.suspicion, chance, ranked.labels, classes=len(names), precision=share / 100)
     st.dataframe(
         table.assign(label=[names[label] for label in table["label"]]), hide_index=True,
         column_config={

@@ -19,7 +19,7 @@ def decided(workspace: Workspace, fingerprint: str) -> tuple[str, Mapping[str, s
     Raises:
         StorageError: the log cannot be read.
     """
-    log = _log(workspace.review_url)
+    log = decision_log(workspace.review_url)
     sessions = {session.id: session for session in list_sessions(log, fingerprint=fingerprint)}
     if not sessions:
         return "", {}
@@ -31,5 +31,5 @@ def decided(workspace: Workspace, fingerprint: str) -> tuple[str, Mapping[str, s
 
 
 @st.cache_resource(max_entries=4)
-def _log(url: str) -> DecisionLog:
+def decision_log(url: str) -> DecisionLog:
     return DecisionLog(url)
