@@ -128,7 +128,7 @@ def test_the_self_test_starts_a_job_and_shows_its_result(workspace: Workspace, m
     button(page, "Run the test").click().run()
     settings = PlantSettings(limit=100)
     methods = ("posterior", "influence", "loss")
-    key = self_test_key("0" * 64, digits.fingerprint, "1" * 64, methods, settings)
+    key = self_test_key("0" * 64, digits.fingerprint, "1" * 64, methods, settings, started[0]["scoring"])
     assert [(item["kind"], item["key"], item["settings"]) for item in started] == [
         ("self_test", key, settings.to_json())
     ]

@@ -25,6 +25,7 @@ from fvm_core.influence.explanations import (
 from fvm_core.influence.fisher_cache import cached_fisher, fisher_path
 from fvm_core.influence.flat import inverse_fisher
 from fvm_core.influence.meter import Meter
+from fvm_core.influence.passes.curvature import telling
 from fvm_core.influence.task import Task, open_task
 from fvm_core.jobs.context import JobContext
 from fvm_core.provenance import machine, now, version
@@ -85,13 +86,7 @@ def _explain(
     chosen = looked_at(task, image, settings)
     first = 0 if fisher_path(task, workspace).exists() else len(task.validation)
     meter = Meter(context, first + cost(task, chosen, settings))
-    seen = 0
-
-    def told(done: int) -> None:
-        nonlocal seen
-        meter.advance(done - seen, "Fisher of the validation set")
-        seen = done
-
+    told = telling(meter.advance, "Fisher of the validation set")
     with meter.clock():
         weights = inverse_fisher(cached_fisher(task, workspace, progress=told), damping=settings.damping)
         frame = evidence(task, image, chosen, weights, settings, meter)

@@ -102,7 +102,11 @@ class SquaredGradients:
             logits = self._alone(x) if self.plan.alone else capture.forward(x)
             pull = pull_of(logits.detach())
             capture.backward(logits, [pull], consume)
-            for _, grads in self._others(x, pull, self.plan.fallback):
+            if not self.plan.fallback:
+                return
+            for _, grads in fallback_gradients(
+                self.model, self.plan.fallback, x, pull, budget=self.budget, by_loop=self.plan.by_loop
+            ):
                 for name, value in grads.items():
                     totals[name] += value.square().sum(0).double().view_as(totals[name])
 
@@ -141,12 +145,6 @@ class SquaredGradients:
     def _alone(self, x: Tensor) -> Tensor:
         with torch.no_grad():
             return torch.cat([self.model(sample.unsqueeze(0)) for sample in x])
-
-    def _others(self, x: Tensor, pull: Tensor, wanted: tuple[str, ...]):  # type: ignore[no-untyped-def]
-        names = tuple(name for name in self.plan.fallback if name in wanted)
-        if not names:
-            return iter(())
-        return fallback_gradients(self.model, names, x, pull, budget=self.budget, by_loop=self.plan.by_loop)
 
 
 def check_labels(y: Tensor, x: Tensor) -> None:

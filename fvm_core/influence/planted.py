@@ -131,9 +131,13 @@ def recall_table(frame: pd.DataFrame, flipped: Sequence[str], original: Mapping[
     return {"auc": auc, "ap": ap, "relabel": relabel, "at": at}
 
 
-def self_test_key(model: str, dataset: str, validation: str, methods: Sequence[str], settings: PlantSettings) -> str:
-    """Return the name of a self-test's folder: a digest of the weights' SHA-256, both fingerprints and the settings."""
-    return digest([model, dataset, validation, sorted(methods), settings.to_json()])[:32]
+def self_test_key(
+    model: str, dataset: str, validation: str, methods: Sequence[str], settings: PlantSettings,
+    scoring: Mapping[str, Any],
+) -> str:  # fmt: skip
+    """Return the name of a self-test's folder: a digest of the weights' SHA-256, both fingerprints, the settings and
+    those of the scoring."""
+    return digest([model, dataset, validation, sorted(methods), settings.to_json(), dict(scoring)])[:32]
 
 
 def self_test_path(workspace: Workspace, key: str) -> Path:

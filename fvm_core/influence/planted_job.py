@@ -14,7 +14,7 @@ from fvm_core.data.dataset import LabeledImages
 from fvm_core.data.registry import read_spec
 from fvm_core.data.subset import write_ids
 from fvm_core.files import atomic_write, write_json
-from fvm_core.influence.passes.noise import implied_transition
+from fvm_core.influence.passes.noise import SAMPLES, implied_transition
 from fvm_core.influence.planted import (
     FOLDER,
     Planted,
@@ -60,7 +60,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     job). The model stays as it is: it was trained on the labels from before, which is a little easier than finding an
     error that the base model has learned. A test that is there is not made again.
 
-    Returns {"key", "planted", "samples", "methods": {method: see `recall_table`}}.
+    Returns {"key", "file"}; the file holds {"planted", "samples", "methods": {method: see `recall_table`}, ...}.
 
     Raises:
         FVMError: see `open_task`, `plant` and the score job.
@@ -68,11 +68,12 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     """
     settings = PlantSettings.from_json(args.get("settings") or {})
     methods = tuple(args.get("methods") or METHODS)
-    scoring = {**(args.get("scoring") or {}), "seed": settings.seed, "limit": None}
+    wanted = dict(args.get("scoring") or {})
+    scoring = {**wanted, "seed": settings.seed, "limit": None}
     names = {name: str(args[name]) for name in ("model", "dataset", "validation")}
     task = open_task(context, {**names, "methods": list(methods), "settings": scoring}, workspace)
     hashes = (task.described["model"]["sha256"], task.dataset.fingerprint, task.described["validation"]["fingerprint"])
-    key = self_test_key(*hashes, methods, settings)
+    key = self_test_key(*hashes, methods, settings, wanted)
     path = self_test_path(workspace, key)
     if not path.exists():
         planted = _plant(context, task, settings)
@@ -88,13 +89,13 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
 
 
 def _plant(context: JobContext, task: Task, settings: PlantSettings) -> Planted:
-    matrix, told = None, 0.0
+    matrix, told, whole = None, 0.0, 0.3 * min(SAMPLES, len(task.train))
     if settings.pattern == "confusions":
 
         def report(units: float, message: str) -> None:
             nonlocal told
             told += units
-            context.progress(min(PLANTING, int(PLANTING * told / (0.3 * 20_000))), SHARES, message)
+            context.progress(min(PLANTING, int(PLANTING * told / whole)), SHARES, message)
 
         matrix = implied_transition(task, report).matrix.cpu().numpy()
     return plant(task.dataset.labels, task.classes, settings, matrix)

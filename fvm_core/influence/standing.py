@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fvm_core.errors import DataError
 
 GRID = 2001
-COLUMNS = ("row", "score", "suspicion", "suggested", "label")
+COLUMNS = ("score", "suspicion", "suggested", "label")
 
 
 @dataclass(frozen=True)

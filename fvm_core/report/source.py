@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fvm_core.data.dataset import UNKNOWN, DatasetSpec, LabeledImages
 from fvm_core.data.open import open_dataset
 from fvm_core.errors import CheckpointError, DataError
-from fvm_core.influence.metrics import Curves, auc_ap, curves
+from fvm_core.influence.metrics import Curves, ranked
 from fvm_core.influence.store import RunInfo, display_name, list_runs, read_scores
 from fvm_core.models.store import ModelRecord, model_folder, read_record
 from fvm_core.review.decision import Decision
@@ -93,9 +93,8 @@ def detection_of(workspace: Workspace, source: Source) -> dict[str, tuple[Curves
         wrong = (frame["clean_label"] != frame["label"]).to_numpy()
         suspicion = frame["suspicion"].to_numpy()
         name = display_name(info.provenance)
-        found[name if name not in found else f"{name} ({info.run})"] = (
-            curves(suspicion, wrong, points=300), *auc_ap(suspicion, wrong),
-        )  # fmt: skip
+        one = ranked(suspicion, wrong, points=300)
+        found[name if name not in found else f"{name} ({info.run})"] = (one.curves, one.auc, one.ap)
     return dict(sorted(found.items(), key=lambda pair: -pair[1][1]))
 
 

@@ -33,7 +33,9 @@ def draw(workspace: Workspace, file: ScoreFile) -> None:
     known = file.provenance
     methods = tuple(dict.fromkeys((*PLAIN, file.method)))
     validation = known.get("validation", {})
-    key = self_test_key(file.model_hash, file.fingerprint, str(validation.get("fingerprint")), methods, settings)
+    scoring = {"relabel": "shortlist", "damping": known.get("settings", {}).get("damping", 1e-8)}
+    hashes = (file.model_hash, file.fingerprint, str(validation.get("fingerprint")))
+    key = self_test_key(*hashes, methods, settings, scoring)
     if self_test_path(workspace, key).exists():
         _result(read_self_test(workspace, key))
         return
@@ -45,7 +47,7 @@ def draw(workspace: Workspace, file: ScoreFile) -> None:
     args: dict[str, Any] = {
         "model": file.model, "dataset": file.dataset, "validation": str(validation.get("name", "")),
         "methods": list(methods), "settings": settings.to_json(), "key": key,
-        "scoring": {"relabel": "shortlist", "damping": known.get("settings", {}).get("damping", 1e-8)},
+        "scoring": scoring,
     }  # fmt: skip
     st.button("Run the test", type="primary", icon=":material/science:", key="plant_start", on_click=job_view.start,
               args=(workspace, "self_test", args, f"Self-test of {file.model}"))  # fmt: skip

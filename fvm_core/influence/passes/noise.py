@@ -40,8 +40,10 @@ class NoisePass:
         return (forward, 0.3) if "error_influence" not in self.methods else (forward + len(task.validation), 1.3)
 
     def prepare(self, task: Task, kept: dict[str, Any] | None, report: Report) -> dict[str, Any]:
-        example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
-        self.engine = SquaredGradients(task.model, example)
+        device = next(task.model.parameters()).device
+        if "error_influence" in self.methods:
+            example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
+            self.engine = SquaredGradients(task.model, example)
         if kept is None:
             made = implied_transition(task, report)
             kept = {"matrix": made.matrix.cpu(), "noise": made.noise, "note": _note(task, made)}
@@ -49,9 +51,9 @@ class NoisePass:
                 told = telling(report, "Fisher of the validation set")
                 fisher = fisher_diagonal(task.model, task.validation_batches(), engine=self.engine, progress=told)
                 kept["fisher"] = {name: value.cpu() for name, value in fisher.items()}
-        self.matrix = kept["matrix"].to(example.device)
+        self.matrix = kept["matrix"].to(device)
         if "fisher" in kept:
-            fisher = {name: value.to(example.device) for name, value in kept["fisher"].items()}
+            fisher = {name: value.to(device) for name, value in kept["fisher"].items()}
             self.weights = inverse_fisher(fisher, damping=task.settings.damping)
             self.notes = [*self.engine.notes]
         self.notes = [*self.notes, kept["note"]]
