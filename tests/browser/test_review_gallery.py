@@ -41,8 +41,8 @@ def make(
     write_score_file(server.workspace.scores / name / "influence.parquet", data, scores[:, order], name=name)
 
 
-def pictures(n: int, side: int = 16) -> list[bytes]:
-    rng = np.random.default_rng(1)
+def pictures(n: int, side: int = 16, seed: int = 1) -> list[bytes]:
+    rng = np.random.default_rng(seed)
     found = []
     for _ in range(n):
         out = io.BytesIO()
@@ -74,8 +74,12 @@ def open_review(server: Server, page: Page, scores: str = "animals · FVM") -> L
     choice.wait_for()
     settle(page)
     if len(list(server.workspace.scores.iterdir())) > 1 and choice.input_value() != scores:
+        earlier = page.locator(".card")
+        shown = earlier.first.get_attribute("data-id") if earlier.count() else None
         choice.click()
         page.get_by_role("option", name=scores, exact=True).click()
+        if shown is not None:  # the old list stays on the screen until the new one is there
+            expect(page.locator(f'.card[data-id="{shown}"]')).to_have_count(0)
         settle(page)
     page.wait_for_selector('.card, button:has-text("Start the review")')
     start = page.get_by_role("button", name="Start the review")
@@ -368,7 +372,7 @@ def test_a_class_of_many_is_found_by_typing(
     given = np.concatenate([rng.permutation(np.arange(0, count))[: n - 1], [7]])
     scores[np.arange(n), given] += 50
     make_all = [*given, *[k for k in range(count) if k not in set(given.tolist())], *range(count)]
-    images = pictures(len(make_all), 8)
+    images = pictures(len(make_all), 8, count)
     scores = np.vstack([scores, np.full((len(make_all) - n, count), 1e-3)])
     make(server, f"things{count}", images, names, np.array(make_all), scores)
     data = open_named(server.workspace, f"things{count}")
