@@ -4,9 +4,11 @@
 
 M = J (F + d)^-1 J' (c x c) is the metric that a sample's gradients see, J the Jacobian of its logits. With r = p - e_y
 (p the softmax) a = 1 is the paper's s (Eq. 21) and a = 0 the squared EL2N; with r = q - e_y (q the label error
-posterior) a = 1 is `error_influence`. Loss, logit margin and posterior stand beside them. Ranked on CIFAR-10N's three
-label columns, one half of the samples to choose a power, the other to confirm it. The transition matrix behind q is
-estimated from the same samples and their given labels.
+posterior) a = 1 is `error_influence`; `trace 1`: a = 1 with M divided by its trace, which takes the sample's size away
+and leaves the direction; `own bias`: Eq. 21 on one parameter, the head's bias of the given class, (q_y - 1)^2 / (F + d)
+there, of which the posterior's ranking is the case F = 1. Loss, logit margin and posterior stand beside them. Ranked
+on CIFAR-10N's three label columns, one half of the samples to choose a power, the other to confirm it. The transition
+matrix behind q is estimated from the same samples and their given labels.
 """
 
 from __future__ import annotations
@@ -68,12 +70,13 @@ def collect(task: Task, weights: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat([m for m, _ in found]), torch.cat([logits for _, logits in found])
 
 
-def scores(m: Tensor, logits: Tensor, y: Tensor) -> dict[str, np.ndarray]:
-    """Return {name: (n,) suspicion} of every score for the labels y."""
+def scores(m: Tensor, logits: Tensor, y: Tensor, bias: Tensor) -> dict[str, np.ndarray]:
+    """Return {name: (n,) suspicion} of every score for the labels y; `bias` (c,) is 1 / (F + d) of the head's."""
     c = logits.shape[1]
     center = torch.eye(c, dtype=torch.float64) - 1.0 / c
     values, vectors = torch.linalg.eigh(center @ m @ center)
     values = values.clamp_min(1e-12)
+    trace = values.sum(1)
     p = logits.double().softmax(1)
     q = posterior(p, y, estimate_transition(p, y).matrix)
     hot = torch.nn.functional.one_hot(y, c).double()
@@ -87,6 +90,8 @@ def scores(m: Tensor, logits: Tensor, y: Tensor) -> dict[str, np.ndarray]:
         turned = torch.einsum("nka,nk->na", vectors, r).square()
         for power in POWERS:
             out[f"{name} residual, power {power:g}"] = (turned * values.pow(power)).sum(1)
+        out[f"{name} residual, trace 1"] = (turned * values).sum(1) / trace
+        out[f"{name} residual, own bias"] = r.gather(1, y.unsqueeze(1)).squeeze(1).square() * bias.double()[y]
     return {name: value.numpy() for name, value in out.items()}
 
 
@@ -104,6 +109,7 @@ def main() -> None:
     task = open_task(MemoryContext(), {**asked, "settings": {"limit": args.samples}}, workspace)
     weights = inverse_fisher(cached_fisher(task, workspace), damping=1e-8)
     m, logits = collect(task, dict(weights))
+    bias = next(value for value in reversed(list(weights.values())) if value.shape == (task.classes,))
     rows = task.dataset.rows[task.train.usable[task.rows]]
     table = pq.read_table(args.data / "train.parquet", columns=["clean_label", *LABELS.values()]).to_pandas().iloc[rows]
     clean = table["clean_label"].to_numpy()
@@ -111,7 +117,7 @@ def main() -> None:
     out = []
     for labels, column in LABELS.items():
         y = table[column].to_numpy(np.int64, copy=True)
-        for name, value in scores(m, logits, torch.from_numpy(y)).items():
+        for name, value in scores(m, logits, torch.from_numpy(y), bias).items():
             for part, mask in (("choose", choose), ("confirm", ~choose)):
                 auc, ap = auc_ap(value[mask], (y != clean)[mask])
                 out.append({"labels": labels, "half": part, "score": name, "auc": 100 * auc, "ap": 100 * ap})
