@@ -21,6 +21,7 @@ KINDS: dict[str, str] = {
     "landscape": "fvm_core.learn.landscape_job:run",
     "flag": "fvm_core.learn.flag_job:run",
     "map": "fvm_core.embedding.job:run",
+    "across": "fvm_core.embedding.across:run",
     "self_test": "fvm_core.influence.planted_job:run",
     "import_model": "fvm_core.models.importing:run",
     "overlap": "fvm_core.data.overlap_job:run",
@@ -33,6 +34,7 @@ KINDS: dict[str, str] = {
     "demo": "fvm_core.demo:run",
     "pipeline": "fvm_core.pipeline:run",
     "reproduce": "fvm_core.experiments.run:run",
+    "gen_pretrain": "fvm_core.generation.kinds:pretrain",
     "selftest": "fvm_core.jobs.selftest:run",
 }
 
