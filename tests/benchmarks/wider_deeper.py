@@ -59,7 +59,8 @@ class Rounded(TorchFunctionMode):
             args = tuple(rounded(item) if isinstance(item, Tensor) else item for item in args)
             return rounded(func(*args, **kwargs))
         result = func(*args, **kwargs)
-        return rounded(result) if func is F.batch_norm or (func in self.sums and result.dim() > 1) else result
+        inner = func in self.sums and isinstance(result, Tensor) and result.requires_grad and result.dim() > 1
+        return rounded(result) if func is F.batch_norm or inner else result
 
 
 def rounded(value: Tensor) -> Tensor:
@@ -69,12 +70,11 @@ def rounded(value: Tensor) -> Tensor:
 
 def apart(model: nn.Module, x: Tensor) -> tuple[float, float]:
     """Return how far imitated bf16 logits are from real autocast's, and real ones from fp32's (root mean square)."""
-    with torch.no_grad():
-        exact = model(x)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            real = model(x).float()
-        with Rounded():
-            imitated = model(x)
+    exact = model(x).detach()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        real = model(x).detach().float()
+    with Rounded():  # it knows the network's sums by their gradients
+        imitated = model(x).detach()
     return float((imitated - real).pow(2).mean().sqrt()), float((real - exact).pow(2).mean().sqrt())
 
 
