@@ -13,8 +13,9 @@ from fvm_core.workspace import Workspace
 PRETRAIN: dict[str, str] = {"text": "fvm_core.generation.pretrain:run"}
 """Functions of (context, args, workspace) that train a small base model from scratch."""
 OPEN: dict[str, str] = {"text": "fvm_core.generation.language_model:open_task"}
-"""Functions of (workspace, lineage, pairs, settings) that load a model with its adapter as a `GenerationTask`; see
-`language_model.open_task`."""
+"""Functions of (base: Path, adapter: Path | None, pairs: PairSet, *, lora: LoraSettings, options: dict) that load the
+base in its folder with the adapter in its folder, or with a new one shaped by `lora`, and return a `GenerationTask`.
+`options` are the kind's own settings (LanguageOptions, DiffusionSettings) as JSON; an adapter's record keeps them."""
 
 
 def of_kind(table: Mapping[str, str], kind: str) -> Any:

@@ -9,6 +9,7 @@ from fvm_core.errors import SettingsError
 from fvm_core.field_types import check_known, check_rules, check_types
 
 ROLES = ("lora", "vm", "fvm")
+DTYPES = ("auto", "fp32", "bf16", "fp16")
 
 
 class _Json:
@@ -71,9 +72,10 @@ class LoraSettings(_Json):
 
     `role`: `lora` tunes on the training pairs, `vm` on the validation pairs, `fvm` there too with LPF (M = `draws`,
     `gamma`). `epochs`, `lr` None stand for the paper's: 10 epochs at 3e-4 for `lora`, 5 at 3e-5 for the others.
-    `steps`: a number of steps instead of epochs (B.3 names steps). `rank`, `alpha`, `targets` shape a new adapter
-    and count for `lora` alone. `template`: what stands around a text prompt. `*_every` in steps, 0 switches off.
-    `sharpness_rho`: radius at which the sharpness is measured.
+    `steps`: a number of steps instead of epochs (B.3 names steps). `rank`, `alpha`, `targets` (last parts of the names
+    of Linear layers, with commas) shape a new adapter and count for `lora` alone; None and empty stand for the paper's:
+    8, 32, queries and values of a language model, 2, 2 and every attention layer of a diffusion model.
+    `*_every` in steps, 0 switches off. `sharpness_rho`: radius at which the sharpness is measured.
     """
 
     role: str = "lora"
@@ -83,10 +85,9 @@ class LoraSettings(_Json):
     batch_size: int = 64
     weight_decay: float = 0.0
     clip_norm: float | None = None
-    rank: int = 8
-    alpha: float = 32.0
-    targets: str = "q_proj,v_proj"
-    template: str = "{prompt}\n"
+    rank: int | None = None
+    alpha: float | None = None
+    targets: str = ""
     gamma: float = 0.001
     draws: int = 1
     eval_every: int = 10
@@ -107,13 +108,12 @@ class LoraSettings(_Json):
                 (self.steps is None or self.steps >= 1, "steps", ">= 1 or none"),
                 (self.epochs is None or self.steps is None, "steps", "none where `epochs` is given"),
                 (self.lr is None or self.lr > 0, "lr", "> 0 or none"),
-                *[(getattr(self, name) >= 1, name, ">= 1") for name in ("batch_size", "rank", "draws", "directions")],
+                *[(getattr(self, name) >= 1, name, ">= 1") for name in ("batch_size", "draws", "directions")],
                 *[(getattr(self, name) >= 1, name, ">= 1") for name in ("probe_size", "save_every")],
-                (self.alpha > 0, "alpha", "> 0"),
+                (self.rank is None or self.rank >= 1, "rank", ">= 1 or none"),
+                (self.alpha is None or self.alpha > 0, "alpha", "> 0 or none"),
                 (self.weight_decay >= 0, "weight_decay", ">= 0"),
                 (self.clip_norm is None or self.clip_norm > 0, "clip_norm", "> 0 or none"),
-                (bool(self.target_names), "targets", "names of Linear layers, separated by commas"),
-                ("{prompt}" in self.template, "template", "text with {prompt} in it"),
                 (self.gamma >= 0, "gamma", ">= 0"),
                 (self.sharpness_rho > 0, "sharpness_rho", "> 0"),
                 *[(getattr(self, name) >= 0, name, ">= 0 steps") for name in ("eval_every", "sharpness_every")],
@@ -123,7 +123,7 @@ class LoraSettings(_Json):
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """The last parts of the names of the Linear layers that get LoRA."""
+        """`targets` as a tuple; empty for the kind's own."""
         return tuple(name.strip() for name in self.targets.split(",") if name.strip())
 
     @property
@@ -136,6 +136,30 @@ class LoraSettings(_Json):
         if self.steps is not None:
             return self.steps
         return per_epoch * (self.epochs if self.epochs is not None else 10 if self.role == "lora" else 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageOptions(_Json):
+    """How a language model is asked. `template`: what stands around a prompt, e.g. `[INST] {prompt} [/INST] `.
+
+    `context`: the longest sequence in tokens, None for the model's own. `dtype`: of the frozen base, `auto` for fp32 on
+    a CPU and the stored one (fp16 as bf16) on a GPU; LoRA's own weights are fp32.
+    """
+
+    template: str = "{prompt}\n"
+    context: int | None = None
+    dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_rules(
+            self,
+            [
+                ("{prompt}" in self.template, "template", "text with {prompt} in it"),
+                (self.context is None or self.context >= 2, "context", ">= 2 tokens or none"),
+                (self.dtype in DTYPES, "dtype", f"one of {DTYPES}"),
+            ],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
