@@ -109,8 +109,9 @@ def table(rates: Rates, measured: pd.Series, *, clock: str) -> str:
 
 
 def from_csv(path: Path, case: str) -> Rates:
-    """Return the rates of a case of scoring_speed.csv."""
-    row = pd.read_csv(path).set_index("case").loc[case]
+    """Return the rates of a case of scoring_speed.csv, by the clock."""
+    rows = pd.read_csv(path)
+    row = rows[rows["clock"] == "wall"].set_index("case").loc[case]
     words = f"measured: {case}, {row['machine']}, {row['threads']} threads as one worker; SAM as two training steps"
     return Rates(
         1e3 / row["fisher_ms"], 1e3 / row["shortlist_ms"], 1e3 / row["train_ms"] / 2, words, row.get("shortlist_mib")
