@@ -113,10 +113,10 @@ class Disk:
 
     def slow(self, pid: int) -> None:
         """Forget what the page cache holds of the workspace, and throttle a process."""
-        for path in self.root.rglob("*"):
-            with suppress(OSError):
-                if path.is_file():
-                    drop_pages(path)
+        for folder, _, names in os.walk(self.root):  # it passes over what a job removes meanwhile
+            for name in names:
+                with suppress(OSError):
+                    drop_pages(Path(folder, name))
         with suppress(OSError):
             (self._group / "cgroup.procs").write_text(str(pid))
 
