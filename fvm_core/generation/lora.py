@@ -71,8 +71,6 @@ def load_adapter(model: nn.Module, folder: Path | str) -> Any:
         raise _another_base(
             folder, f"`{name}` is {kept.get(name, 'absent')} there and {wanted.get(name, 'absent')} here"
         )
-    from safetensors.torch import load_file
-
     peft.set_peft_model_state_dict(wrapped, load_file(folder / WEIGHTS))
     return wrapped
 

@@ -75,6 +75,8 @@ class LoraSettings(_Json):
     `steps`: a number of steps instead of epochs (B.3 names steps). `rank`, `alpha`, `targets` (last parts of the names
     of Linear layers, with commas) shape a new adapter and count for `lora` alone; None and empty stand for the paper's:
     8, 32, queries and values of a language model, 2, 2 and every attention layer of a diffusion model.
+    `micro_batch`: pairs in memory at a time, which changes memory and time, not the result. `answers`: so many
+    validation prompts are answered at the end and compared with their targets (text).
     `*_every` in steps, 0 switches off. `sharpness_rho`: radius at which the sharpness is measured.
     """
 
@@ -83,6 +85,7 @@ class LoraSettings(_Json):
     steps: int | None = None
     lr: float | None = None
     batch_size: int = 64
+    micro_batch: int = 64
     weight_decay: float = 0.0
     clip_norm: float | None = None
     rank: int | None = None
@@ -96,6 +99,7 @@ class LoraSettings(_Json):
     directions: int = 2
     probe_size: int = 100
     save_every: int = 50
+    answers: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -109,7 +113,8 @@ class LoraSettings(_Json):
                 (self.epochs is None or self.steps is None, "steps", "none where `epochs` is given"),
                 (self.lr is None or self.lr > 0, "lr", "> 0 or none"),
                 *[(getattr(self, name) >= 1, name, ">= 1") for name in ("batch_size", "draws", "directions")],
-                *[(getattr(self, name) >= 1, name, ">= 1") for name in ("probe_size", "save_every")],
+                *[(getattr(self, name) >= 1, name, ">= 1") for name in ("probe_size", "save_every", "micro_batch")],
+                (self.answers >= 0, "answers", ">= 0"),
                 (self.rank is None or self.rank >= 1, "rank", ">= 1 or none"),
                 (self.alpha is None or self.alpha > 0, "alpha", "> 0 or none"),
                 (self.weight_decay >= 0, "weight_decay", ">= 0"),
@@ -164,13 +169,14 @@ class LanguageOptions(_Json):
 
 @dataclass(frozen=True, kw_only=True)
 class PairScoreSettings(_Json):
-    """How pairs are scored. `epsilon` weighs Eq. 20's second-order term (paper: 0.01).
+    """How pairs are scored. `methods`: keys of METHODS with commas; empty for the paper's at the model's role.
+    `epsilon` weighs Eq. 20's second-order term (paper: 0.01).
 
     `damping` is added to the Fisher diagonal, in units of its mean over all LoRA parameters; `datainf_damping` is
     DataInf's, in units of each layer's mean squared gradient (B.2: 0.1). `batch_size`: samples in one pass.
     """
 
-    methods: str = "influence,tracin,datainf"
+    methods: str = ""
     epsilon: float = 0.01
     damping: float = 1e-3
     datainf_damping: float = 0.1

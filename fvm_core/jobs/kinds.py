@@ -35,6 +35,9 @@ KINDS: dict[str, str] = {
     "pipeline": "fvm_core.pipeline:run",
     "reproduce": "fvm_core.experiments.run:run",
     "gen_pretrain": "fvm_core.generation.kinds:pretrain",
+    "gen_tune": "fvm_core.generation.tune_job:run",
+    "gen_score": "fvm_core.generation.score_job:run",
+    "gen_ask": "fvm_core.generation.ask_job:run",
     "selftest": "fvm_core.jobs.selftest:run",
 }
 
