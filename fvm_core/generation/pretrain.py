@@ -14,7 +14,7 @@ from fvm_core.generation.identity import folder_identity
 from fvm_core.generation.language_task import LanguageTask, TokenBatch, target_losses, token_batch
 from fvm_core.generation.libraries import need
 from fvm_core.generation.pairs import PairSet
-from fvm_core.generation.sentences import practice_pair, sentence_pairs
+from fvm_core.generation.sentences import TRANSFORMATIONS, practice_pair, sentence_pairs
 from fvm_core.generation.settings import PretrainSettings
 from fvm_core.generation.store import GenerationRecord, check_free, publish, read_record
 from fvm_core.generation.word_problems import practice_problem, word_problem_pairs
@@ -26,6 +26,7 @@ from fvm_core.tuning.precision import pick_device
 from fvm_core.workspace import Workspace
 
 TEMPLATE = "{prompt}\n"
+GROUPED = 4
 
 
 def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> dict[str, Any]:
@@ -103,19 +104,25 @@ def reserved_pairs(settings: PretrainSettings) -> PairSet:
 
 
 def practice_batch(settings: PretrainSettings, task: LanguageTask, step: int) -> TokenBatch:
-    """Return the batch of step `step`, a pure function of it and the seed."""
-    rng = np.random.default_rng([settings.seed, step])
+    """Return the batch of step `step`, a pure function of it and the seed.
+
+    GROUPED batches are drawn together and cut by length, so that little is padding; their order is drawn too.
+    """
+    group, place = divmod(step, GROUPED)
+    rng = np.random.default_rng([settings.seed, group])
     drawn = [
         practice_problem(rng) if rng.random() < settings.problems else practice_pair(rng)
-        for _ in range(settings.batch_size)
+        for _ in range(GROUPED * settings.batch_size)
     ]
-    return token_batch([task.encode(prompt, target) for prompt, target, _ in drawn], task.tokenizer, task.device)
+    encoded = sorted((task.encode(prompt, target) for prompt, target, _ in drawn), key=lambda one: len(one[0] + one[1]))
+    start = int(rng.permutation(GROUPED)[place]) * settings.batch_size
+    return token_batch(encoded[start : start + settings.batch_size], task.tokenizer, task.device)
 
 
 def practice_loop(context: JobContext, settings: PretrainSettings, task: LanguageTask) -> Loop:
     """Return the loop over `steps` steps of AdamW."""
     optimizer = torch.optim.AdamW(
-        task.model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
+        task.model.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
     )
     task.model.train()
 
@@ -162,8 +169,6 @@ def measured(task: LanguageTask) -> dict[str, Any]:
     """Return exact match in [0, 1]: of both kinds of task (where practised) and {class: share}."""
     with eval_mode(task.model):
         found = exact_match(task, longest=96)
-    from fvm_core.generation.sentences import TRANSFORMATIONS
-
     values: dict[str, Any] = {"by_class": found.by_class}
     for key, wanted in (("exact_match_sentences", True), ("exact_match_problems", False)):
         shares = [share for name, share in found.by_class.items() if (name in TRANSFORMATIONS) == wanted]
