@@ -26,7 +26,7 @@ from fvm_core.tuning.precision import pick_device
 from fvm_core.workspace import Workspace
 
 TEMPLATE = "{prompt}\n"
-GROUPED = 4
+GROUPED = 8
 
 
 def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> dict[str, Any]:
