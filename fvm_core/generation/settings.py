@@ -36,13 +36,13 @@ class PretrainSettings(_Json):
     heads: int = 6
     feed_forward: int = 512
     context: int = 256
-    steps: int = 4500
+    steps: int = 1800
     batch_size: int = 32
     lr: float = 1.5e-3
     warmup: int = 100
     weight_decay: float = 0.01
     problems: float = 0.125
-    eval_every: int = 1500
+    eval_every: int = 600
     eval_pairs: int = 10
     save_every: int = 200
     seed: int = 0
