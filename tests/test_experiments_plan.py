@@ -200,7 +200,7 @@ def test_presets_go_through_json_and_know_every_method_of_the_tables() -> None:
     assert paper.tuning("sam", seed=0, classes=100).rho == 0.1 and paper.tuning("asam", seed=0, classes=10).rho == 0.5
 
 
-def test_the_cpu_preset_fits_into_an_hour_and_a_quarter(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_preset_fits_into_an_hour_and_a_half(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the cost model, at the rates measured on two Zen 3 cores: all of CIFAR-10N, three seeds on worse."""
 
     def opened(_: Workspace, name: str) -> LabeledImages:
@@ -217,4 +217,4 @@ def test_the_cpu_preset_fits_into_an_hour_and_a_quarter(workspace: Workspace, mo
     asked = Grid(what=("all",), data=("worse", "aggre", "random1"), validation="test", seeds=(0, 1, 2))
     rows = minutes_of(make_plan(asked, workspace))
     assert [name for name, *_ in rows][:2] == ["table1", "table2"] and rows[1][2:] == (0, 0)
-    assert 45 < sum(minutes for *_, minutes in rows) < 80
+    assert 45 < sum(minutes for *_, minutes in rows) < 90

@@ -123,4 +123,19 @@ def test_pass_gives_posterior_and_the_error_s_quadratic_form(tmp_path: Path) -> 
     grads = vmap(grad(pulled), in_dims=(None, 0, 0))(values, x, pull)
     exact = sum((g.double().square() / (fisher[k] + 1e-3)).flatten(1).sum(1) for k, g in grads.items())
     torch.testing.assert_close(found["error_influence"].score, exact, rtol=1e-4, atol=1e-12)
+
+    every = [
+        vmap(grad(pulled), in_dims=(None, 0, None))(values, x, F.one_hot(torch.tensor(k), 4).float()) for k in range(3)
+    ]
+    rows = {k: torch.stack([g[k].flatten(1) for g in every], 1).double() for k in fisher}
+    metric = (
+        sum(torch.einsum("nap,p,nbp->ab", j, 1 / (fisher[k].flatten().double() + 1e-3), j) for k, j in rows.items())
+        / 30
+    )
+    errors = q.unsqueeze(1) - torch.eye(3, dtype=torch.float64)  # of each label that could be the given one
+    all_labels = torch.einsum("nka,ab,nkb->nk", errors, metric, errors)
+    typical = found["typical_influence"]
+    torch.testing.assert_close(typical.label_scores, all_labels, rtol=1e-4, atol=1e-12)
+    torch.testing.assert_close(typical.score, all_labels.gather(1, y[:, None]).squeeze(1), rtol=1e-4, atol=1e-12)
+    assert torch.equal(typical.suggested, all_labels.argmin(1))
     assert any("wrong labels" in note for note in again.notes)

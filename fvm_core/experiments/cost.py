@@ -61,5 +61,6 @@ def score_seconds(preset: Preset, method: str, given: Mapping[str, Any], *, n: i
         "first_train": (v + derived, curved), "first_val": (v + derived, v), "second_train": (0.0, v + curved + rows),
         "posterior": (FORWARD * (min(20_000, n) + rows), 0.0),
         "error_influence": (FORWARD * (min(20_000, n) + rows), v + rows),
+        "typical_influence": (FORWARD * (min(20_000, n) + rows), v + 256 * classes),
     }.get(method, (FORWARD * rows, 0.0))  # fmt: skip
     return START + plain / preset.rate + single / preset.score_rate

@@ -35,7 +35,8 @@ LISSA = ("lissa_depth", "lissa_scale", "lissa_damping", "lissa_repeats")
 GEX = ("gex_members", "gex_steps", "gex_lr")
 FIELDS: dict[str, tuple[str, ...]] = {
     "loss": (), "margin": (), "el2n": (), "confident": (), "logit_margin": (),
-    "posterior": (), "error_influence": ("damping",), "influence": ("damping", "relabel"), "standard": LISSA,
+    "posterior": (), "error_influence": ("damping",), "typical_influence": ("damping",),
+    "influence": ("damping", "relabel"), "standard": LISSA,
     "tracin": ("tracin_checkpoints",), "gex": GEX, "datainf": ("curvature_samples", "datainf_damping"),
     "ekfac": ("curvature_samples", "ekfac_damping"), "influence_lissa": (*LISSA, "random_vectors"),
     "influence_datainf": ("datainf_damping", "random_vectors"),

@@ -17,7 +17,10 @@ BASELINES = {
     "loss": "Loss", "margin": "Margin", "logit_margin": "Logit margin", "el2n": "EL2N",
     "confident": "Confident learning",
 }  # fmt: skip
-BEYOND = {"posterior": "Label error posterior", "error_influence": "Influence of the label error"}
+BEYOND = {
+    "posterior": "Label error posterior", "error_influence": "Influence of the label error",
+    "typical_influence": "Influence of the label error, typical image",
+}  # fmt: skip
 """Scores of ours that are not in the paper."""
 
 

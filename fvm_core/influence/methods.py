@@ -54,6 +54,15 @@ METHODS: dict[str, Method] = {
             "beyond",
         ),
         Method(
+            "typical_influence",
+            "Influence of the label error on a typical image",
+            +1,
+            True,
+            "beyond the paper; Eq. 21 with that posterior, averaged over images",
+            "s that the label's error would have on a typical image: the curvature of the classes stays, what is hard "
+            "about this image goes",
+        ),
+        Method(
             "standard",
             "Standard influence (LiSSA)",
             -1,

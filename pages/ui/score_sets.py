@@ -22,7 +22,7 @@ SHORT = {
     "influence_lissa": "Influence by LiSSA", "influence_datainf": "Influence by DataInf",
     "first_train": "1st order, training", "first_val": "1st order, validation", "second_train": "2nd order, training",
     "tracin": "TracIn", "gex": "GEX", "posterior": "Posterior", "error_influence": "Label error",
-    "logit_margin": "Logit margin",
+    "typical_influence": "Typical error", "logit_margin": "Logit margin",
 }  # fmt: skip
 BASELINES = ("loss", "margin", "logit_margin", "el2n", "confident")
 SPARE_COLOURS = ("#CC79A7", "#0072B2", "#D55E00", NEUTRAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +18,14 @@ from fvm_core.influence.passes.curvature import telling
 from fvm_core.influence.passes.protocol import Columns, Report
 from fvm_core.influence.per_sample import SquaredGradients, total
 from fvm_core.influence.task import Task
+from fvm_core.influence.typical_metric import quadratic, typical_metric
 
 SAMPLES = 20_000
 """Training samples that the transition matrix is estimated from, at the most."""
+TYPICAL = 256
+"""Training images over which the typical metric is taken, at the most: from 64 on the rankings did not change."""
+CURVED = ("error_influence", "typical_influence")
+"""Methods that need the Fisher."""
 
 
 @dataclass
@@ -27,35 +33,49 @@ class NoisePass:
     """`posterior`: -log P(given label is the true one | image, given label), under the transition matrix that the
     model's predictions imply. `error_influence`: s of the part of the gradient that the label's error makes,
     (q - e_y)^T J (F + d)^-1 J^T (q - e_y) with q the posterior (Eq. 21 with q in the place of the softmax).
+    `typical_influence`: the same error's s on a typical image, (q - e_y)^T M (q - e_y) with M of `typical_metric`.
 
-    Both suggest the label of the largest posterior: the given one where it is probably right.
+    The first two suggest the label of the largest posterior, the third the class k of the smallest (q - e_k)^T M
+    (q - e_k) (Eq. 22): mostly the given one where it is probably right.
     """
 
-    methods: tuple[str, ...] = ("posterior", "error_influence")
+    methods: tuple[str, ...] = ("posterior", *CURVED)
     name: str = "noise"
     notes: list[str] = field(default_factory=list)
 
     def cost(self, task: Task) -> tuple[float, float]:
-        forward = 0.3 * min(SAMPLES, len(task.train))
-        return (forward, 0.3) if "error_influence" not in self.methods else (forward + len(task.validation), 1.3)
+        ahead, each = 0.3 * min(SAMPLES, len(task.train)), 0.3
+        if self._curved:
+            ahead += len(task.validation)
+        if "typical_influence" in self.methods:
+            ahead += task.classes * min(TYPICAL, len(task.train))
+        return ahead, each + ("error_influence" in self.methods)
+
+    @property
+    def _curved(self) -> bool:
+        return bool(set(CURVED) & set(self.methods))
 
     def prepare(self, task: Task, kept: dict[str, Any] | None, report: Report) -> dict[str, Any]:
         device = next(task.model.parameters()).device
-        if "error_influence" in self.methods:
+        if self._curved:
             example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
             self.engine = SquaredGradients(task.model, example)
         if kept is None:
             made = implied_transition(task, report)
             kept = {"matrix": made.matrix.cpu(), "noise": made.noise, "note": _note(task, made)}
-            if "error_influence" in self.methods:
+            if self._curved:
                 told = telling(report, "Fisher of the validation set")
                 fisher = fisher_diagonal(task.model, task.validation_batches(), engine=self.engine, progress=told)
                 kept["fisher"] = {name: value.cpu() for name, value in fisher.items()}
+            if "typical_influence" in self.methods:
+                weights = inverse_fisher(fisher, damping=task.settings.damping)
+                kept["typical"] = typical(task, self.engine, weights, report)
         self.matrix = kept["matrix"].to(device)
         if "fisher" in kept:
             fisher = {name: value.to(device) for name, value in kept["fisher"].items()}
             self.weights = inverse_fisher(fisher, damping=task.settings.damping)
             self.notes = [*self.engine.notes]
+        self.typical = kept["typical"].to(device) if "typical" in kept else None
         self.notes = [*self.notes, kept["note"]]
         return kept
 
@@ -78,7 +98,29 @@ class NoisePass:
 
             parts, _ = self.engine.contributions(x, error, self.weights)
             out["error_influence"] = Columns(total(parts[0]), suggested)
+        if self.typical is not None:
+            every = torch.eye(task.classes, dtype=q.dtype, device=q.device)
+            scores = quadratic(q.unsqueeze(1) - every, self.typical)
+            given = scores.gather(1, y.unsqueeze(1)).squeeze(1)
+            exact = torch.ones_like(scores, dtype=torch.bool)
+            out["typical_influence"] = Columns(given, scores.argmin(1), scores, exact)
         return out
+
+
+def typical(task: Task, engine: SquaredGradients, weights: Mapping[str, Tensor], report: Report) -> Tensor:
+    """Return the typical metric over TYPICAL training images drawn by the seed. Reports a unit for each image and
+    class."""
+    size = min(TYPICAL, len(task.train))
+    rows = np.sort(np.random.default_rng(task.settings.seed).choice(len(task.train), size, replace=False))
+    batch, done = min(8, task.settings.batch_size), 0
+
+    def told(count: int) -> None:
+        nonlocal done
+        report(task.classes * (count - done), "Metric of a typical image")
+        done = count
+
+    batches = (task.train.batch(rows[start : start + batch])[0] for start in range(0, size, batch))
+    return typical_metric(engine, batches, weights, classes=task.classes, progress=told).cpu()
 
 
 def implied_transition(task: Task, report: Report) -> Transition:

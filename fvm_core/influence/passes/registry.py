@@ -10,7 +10,7 @@ from fvm_core.influence.passes.protocol import Pass
 
 PASSES: dict[str, tuple[str, ...]] = {
     "baselines:BaselinePass": ("loss", "margin", "logit_margin", "el2n", "confident"),
-    "noise:NoisePass": ("posterior", "error_influence"),
+    "noise:NoisePass": ("posterior", "error_influence", "typical_influence"),
     "influence:InfluencePass": ("influence",),
     "ekfac:InfluenceEkfacPass": ("influence_ekfac",),
     "ablation:AblationPass": ("first_train", "first_val", "second_train"),
