@@ -20,13 +20,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _data(actions: Any) -> None:
     parser = actions.add_parser("data", help="make or import sets of pairs of prompt and target")
-    parser.add_argument("what", help="sentences, problems (Tables 7 and 8, by a seed), or a .jsonl or .parquet file")
+    parser.add_argument("what", help="sentences, problems (Tables 7, 8), styles (digits), a .jsonl, .parquet or folder")
     parser.add_argument("--name", help="name of the set; made ones get NAME-train and NAME-val; default: WHAT or file")
-    parser.add_argument("--training", type=int, default=90, help="training pairs a class of a made set; default: 90")
-    parser.add_argument("--validation", type=int, default=10, help="validation pairs a class; default: 10")
+    parser.add_argument("--training", type=int, help="training pairs a class of a made set; default: 90; styles: 200")
+    parser.add_argument("--validation", type=int, help="validation pairs a class; default: 10; styles: 50")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--wording", choices=("table", "practice"), default="table", help="default: the paper's words")
     parser.add_argument("--wrong", type=float, default=0.0, help="share of training targets made wrong on purpose")
+    parser.add_argument("--text", default="", help="of an image folder's metadata.jsonl: the column of prompts")
+    parser.add_argument("--classes", default="", help="its column of classes, folder, or none")
     parser.set_defaults(handler=data)
 
 
@@ -37,10 +39,12 @@ def data(args: argparse.Namespace, workspace: Workspace) -> int:
     from fvm_core.generation.store import write_pairs
     from fvm_core.generation.word_problems import word_problem_pairs
 
+    if args.what == "styles" or Path(args.what).is_dir():
+        return image_data(args, workspace)
     makers = {"sentences": sentence_pairs, "problems": word_problem_pairs}
     if args.what in makers:
         made = makers[args.what](
-            training=args.training, validation=args.validation, seed=args.seed, wording=args.wording
+            training=args.training or 90, validation=args.validation or 10, seed=args.seed, wording=args.wording
         )
         name = args.name or args.what
         sets = {f"{name}-train": made[0], f"{name}-val": made[1]}
@@ -52,6 +56,23 @@ def data(args: argparse.Namespace, workspace: Workspace) -> int:
         sets[first] = plant_wrong(sets[first], rate=args.wrong, seed=args.seed)
     for one, pairs in sets.items():
         print(f"{write_pairs(workspace, one, pairs)}: {len(pairs)} pairs, {len(pairs.class_names)} classes")
+    return 0
+
+
+def image_data(args: argparse.Namespace, workspace: Workspace) -> int:
+    from fvm_core.generation.image_data import add_image_folder, make_digit_styles
+    from fvm_core.generation.store import read_pairs
+
+    if args.what == "styles":
+        sizes = {"training": args.training or 200, "validation": args.validation or 50}
+        made = make_digit_styles(workspace, args.name or "styles", **sizes, wrong=args.wrong, seed=args.seed)
+        names = list(made.values())
+    else:
+        name = args.name or Path(args.what).resolve().name
+        names = [add_image_folder(workspace, name, args.what, text=args.text, classes=args.classes)]
+    for name in names:
+        pairs = read_pairs(workspace, name)
+        print(f"{name}: {len(pairs)} pairs, {len(pairs.class_names)} classes")
     return 0
 
 
@@ -81,15 +102,22 @@ def add(args: argparse.Namespace, workspace: Workspace) -> int:
 def _pretrain(actions: Any) -> None:
     parser = actions.add_parser("pretrain", help="train a small base model from scratch")
     parser.add_argument("--name", required=True, help="name of the new base model")
-    add_set(parser, "PretrainSettings, e.g. steps=4000")
+    parser.add_argument("--kind", choices=("text", "image"), default="text")
+    parser.add_argument("--pairs", default="", help="image: name of the image-text pairs to train on")
+    parser.add_argument("--validation", default="", help="image: name of pairs to measure on")
+    add_set(parser, "PretrainSettings, or PretrainDiffusionSettings and SmallUnetSettings, e.g. steps=4000")
     parser.set_defaults(handler=pretrain)
 
 
 def pretrain(args: argparse.Namespace, workspace: Workspace) -> int:
     from fvm_core.generation.settings import PretrainSettings
 
-    settings = PretrainSettings.from_json(parse_set(args.set, PretrainSettings))
-    work = {"kind": "text", "name": args.name, "settings": settings.to_json()}
+    work: dict[str, Any]
+    if args.kind == "image":
+        work = {"pairs": args.pairs, "validation": args.validation, "settings": parse_set(args.set)}
+    else:
+        work = {"settings": PretrainSettings.from_json(parse_set(args.set, PretrainSettings)).to_json()}
+    work |= {"kind": args.kind, "name": args.name}
     return run_and_print(workspace, "gen_pretrain", work, title=f"Pretrain {args.name}")
 
 

@@ -10,9 +10,15 @@ from fvm_core.errors import SettingsError
 from fvm_core.jobs.context import JobContext
 from fvm_core.workspace import Workspace
 
-PRETRAIN: dict[str, str] = {"text": "fvm_core.generation.pretrain:run"}
+PRETRAIN: dict[str, str] = {
+    "text": "fvm_core.generation.pretrain:run",
+    "image": "fvm_core.generation.pretrain_diffusion:run",
+}
 """Functions of (context, args, workspace) that train a small base model from scratch."""
-OPEN: dict[str, str] = {"text": "fvm_core.generation.language_model:open_task"}
+OPEN: dict[str, str] = {
+    "text": "fvm_core.generation.language_model:open_task",
+    "image": "fvm_core.generation.diffusion_task:open_task",
+}
 """Functions of (base: Path, adapter: Path | None, pairs: PairSet, *, lora: LoraSettings, options: dict) that load the
 base in its folder with the adapter in its folder, or with a new one shaped by `lora`, and return a `GenerationTask`.
 `options` are the kind's own settings (LanguageOptions, DiffusionSettings) as JSON; an adapter's record keeps them."""

@@ -95,10 +95,10 @@ class LoraTuning:
 
         def step(k: int) -> float:
             rows = [int(row) for row in batches.at(k)]
+            redrawn = getattr(self.task, "redrawn", None)  # a diffusion model's noise is new in each step (B.3)
+            task: GenerationTask = redrawn(k) if redrawn else self.task
             with eval_mode(self.task.model):
-                return solver.step(
-                    self.task.model, optimizer, PairLoss(self.task, rows, settings.micro_batch), k=k
-                ).item()
+                return solver.step(self.task.model, optimizer, PairLoss(task, rows, settings.micro_batch), k=k).item()
 
         return Loop(
             model=adapter,

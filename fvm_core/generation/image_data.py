@@ -1,0 +1,52 @@
+"""Image-text pairs into the workspace: the demo's styles, or a folder of the person's own. No torch here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fvm_core.errors import DataError
+from fvm_core.files import slug
+from fvm_core.generation.digit_styles import write_digit_styles
+from fvm_core.generation.image_folder_pairs import open_image_pairs
+from fvm_core.generation.store import generation_folder, list_pairs, write_pairs
+from fvm_core.workspace import Workspace
+
+SPLITS = ("train", "validation", "pretrain")
+
+
+def make_digit_styles(workspace: Workspace, name: str, **settings: Any) -> dict[str, str]:
+    """Draw the demo's digits below `generation/images/NAME` and keep the three sets of pairs NAME-train,
+    NAME-validation and NAME-pretrain. `settings`: those of `write_digit_styles`. Returns the names by split.
+
+    Raises:
+        DataError: pairs or images of that name exist.
+        SettingsError: as `write_digit_styles`.
+        StorageError: the disk refused.
+    """
+    name = slug(name)
+    folder = generation_folder(workspace, "images", name)
+    taken = [f"{name}-{split}" for split in SPLITS if f"{name}-{split}" in list_pairs(workspace)]
+    if taken or folder.exists():
+        raise DataError(f"`name` must be new: {taken[0] if taken else name!r} exists already. Choose another name.")
+    staged = folder.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
+    try:
+        write_digit_styles(staged, **settings)
+        os.rename(staged, folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return {
+        split: write_pairs(workspace, f"{name}-{split}", open_image_pairs(folder / split)) for split in SPLITS
+    }  # fmt: skip
+
+
+def add_image_folder(workspace: Workspace, name: str, folder: Path | str, *, text: str = "", classes: str = "") -> str:
+    """Keep the pairs of an image-text folder under `name`, and return that name. The images stay where they are.
+
+    Raises:
+        DataError: as `open_image_pairs`, or pairs of that name exist.
+    """
+    return write_pairs(workspace, name, open_image_pairs(Path(folder).absolute(), text=text, classes=classes))
