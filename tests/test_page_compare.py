@@ -9,6 +9,7 @@ from app_pages import add_digits, open_page, texts
 from invented_scores import Invented, invent, write_run, write_snapshots
 
 from fvm_core.data.registry import open_named
+from fvm_core.influence.methods import DEFAULT_METHODS
 from fvm_core.workspace import Workspace
 
 DATA = invent(400)
@@ -34,7 +35,7 @@ def test_default_choice_is_standard_vm_fvm_and_their_baselines(workspace: Worksp
     assert chosen["compare_methods_m-base"] == ["standard", *baselines]
     assert chosen["compare_methods_m-vm"] == chosen["compare_methods_m-fvm"] == ["influence", "posterior", *baselines]
     assert len(app.get("plotly_chart")) == 1
-    assert "17 of 24 scores" in app.caption[0].value
+    assert f"17 of {3 * len(DEFAULT_METHODS)} scores" in app.caption[0].value
 
 
 def test_detection_table_equals_sklearn_and_tells_who_beats_whom(workspace: Workspace) -> None:
@@ -115,7 +116,7 @@ def test_scores_of_another_dataset_are_explained_not_mixed(workspace: Workspace)
     write_run(workspace, "other", invent(100, name=f"cats {EVIL}", fingerprint="d" * 64))
     app = open_page("compare")
     said = texts(app)
-    assert "8 more score files cannot join in" in said
+    assert f"{len(DEFAULT_METHODS)} more score files cannot join in" in said
     assert EVIL not in said
     assert "**m-fvm**" in said.replace("\\", "") and "**other**" not in said
 
