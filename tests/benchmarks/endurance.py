@@ -42,7 +42,7 @@ from tests.benchmarks.endurance_disk import Disk
 
 ACTIONS = {"kill": 5, "term": 2, "stop": 2, "full": 4, "slow": 3, "freeze": 2}
 WAIT = 900.0
-GRACE = 30.0
+GRACE = 120.0
 """Seconds in which a process that was killed has to be gone: a starved machine takes its time."""
 LEAVE = (0, 4096, 20_000, 60_000, 150_000, 400_000)
 

@@ -43,7 +43,7 @@ from fvm_core.tuning.train import run as train
 from fvm_core.tuning.tune import run as tune
 from fvm_core.workspace import Workspace
 
-METHODS = ("influence", "loss", "margin", "el2n", "logit_margin", "posterior")
+METHODS = ("influence", "typical_influence", "posterior", "loss", "margin", "el2n", "logit_margin")
 Work = Callable[[MemoryContext, dict[str, Any], Workspace], Mapping[str, Any]]
 
 
@@ -122,15 +122,18 @@ def measure(workspace: Workspace, net: str, noisy: str, clean: str, other: str, 
     )  # fmt: skip
     for role in ("base", "fvm"):
         name = f"{key}-{role}"
+        files = {method: workspace.scores / name / f"{method}.parquet" for method in METHODS}
+        missing = [method for method, path in files.items() if not path.exists()]
         args = {
-            "model": name, "dataset": noisy, "validation": clean, "run": name, "methods": list(METHODS),
+            "model": name, "dataset": noisy, "validation": clean, "run": name, "methods": missing,
             "settings": {"limit": limit, "relabel": "none", "batch_size": 32, "damping": 1e-8},
         }  # fmt: skip
-        once(score, args, workspace, workspace.scores / name / f"{METHODS[-1]}.parquet", nullcontext())
+        if missing:
+            once(score, args, workspace, files[missing[-1]], nullcontext())
         model, _ = load_model(workspace, name)
         right = evaluate(model, feed.batch, np.arange(len(feed)))[1]
         for method in METHODS:
-            frame = read_scores(workspace.scores / name / f"{method}.parquet").frame
+            frame = read_scores(files[method]).frame
             wrong = (frame["label"] != frame["clean_label"]).to_numpy()
             auc, ap = auc_ap(frame["suspicion"].to_numpy(), wrong)
             found.append(
@@ -150,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--folder", type=Path, required=True, help="workspace, made if it is not there")
-    parser.add_argument("--nets", nargs="+", default=["resnet18:8", "resnet18:8:bf16", "resnet18:16", "resnet34:16"])
+    parser.add_argument("--nets", nargs="+", default=["resnet18:8", "resnet18:8:bf16", "resnet18:16", "resnet34:8"])
     parser.add_argument("--rows", type=int, default=12_500)
     parser.add_argument("--clean", type=int, default=3_000)
     parser.add_argument("--limit", type=int, default=3_000, help="training rows that are scored")
