@@ -44,7 +44,10 @@ def data(args: argparse.Namespace, workspace: Workspace) -> int:
     makers = {"sentences": sentence_pairs, "problems": word_problem_pairs}
     if args.what in makers:
         made = makers[args.what](
-            training=args.training or 90, validation=args.validation or 10, seed=args.seed, wording=args.wording
+            training=_given(args.training, 90),
+            validation=_given(args.validation, 10),
+            seed=args.seed,
+            wording=args.wording,
         )
         name = args.name or args.what
         sets = {f"{name}-train": made[0], f"{name}-val": made[1]}
@@ -59,14 +62,17 @@ def data(args: argparse.Namespace, workspace: Workspace) -> int:
     return 0
 
 
+def _given(value: int | None, usual: int) -> int:
+    return usual if value is None else value
+
+
 def image_data(args: argparse.Namespace, workspace: Workspace) -> int:
     from fvm_core.generation.image_data import add_image_folder, make_digit_styles
     from fvm_core.generation.store import read_pairs
 
     if args.what == "styles":
-        sizes = {"training": args.training or 200, "validation": args.validation or 50}
-        made = make_digit_styles(workspace, args.name or "styles", **sizes, wrong=args.wrong, seed=args.seed)
-        names = list(made.values())
+        sizes = {"training": _given(args.training, 200), "validation": _given(args.validation, 50)}
+        names = make_digit_styles(workspace, args.name or "styles", **sizes, wrong=args.wrong, seed=args.seed)
     else:
         name = args.name or Path(args.what).resolve().name
         names = [add_image_folder(workspace, name, args.what, text=args.text, classes=args.classes)]

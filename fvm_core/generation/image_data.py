@@ -15,12 +15,13 @@ from fvm_core.generation.image_folder_pairs import open_image_pairs
 from fvm_core.generation.store import generation_folder, list_pairs, write_pairs
 from fvm_core.workspace import Workspace
 
-SPLITS = ("train", "validation", "pretrain")
+SPLITS = {"train": "train", "val": "validation", "pretrain": "pretrain"}
+"""End of the name of a set of pairs, and its folder."""
 
 
-def make_digit_styles(workspace: Workspace, name: str, **settings: Any) -> dict[str, str]:
+def make_digit_styles(workspace: Workspace, name: str, **settings: Any) -> list[str]:
     """Draw the demo's digits below `generation/images/NAME` and keep the three sets of pairs NAME-train,
-    NAME-validation and NAME-pretrain. `settings`: those of `write_digit_styles`. Returns the names by split.
+    NAME-val and NAME-pretrain. `settings`: those of `write_digit_styles`. Returns the names.
 
     Raises:
         DataError: pairs or images of that name exist.
@@ -29,7 +30,7 @@ def make_digit_styles(workspace: Workspace, name: str, **settings: Any) -> dict[
     """
     name = slug(name)
     folder = generation_folder(workspace, "images", name)
-    taken = [f"{name}-{split}" for split in SPLITS if f"{name}-{split}" in list_pairs(workspace)]
+    taken = [f"{name}-{end}" for end in SPLITS if f"{name}-{end}" in list_pairs(workspace)]
     if taken or folder.exists():
         raise DataError(f"`name` must be new: {taken[0] if taken else name!r} exists already. Choose another name.")
     staged = folder.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
@@ -38,9 +39,7 @@ def make_digit_styles(workspace: Workspace, name: str, **settings: Any) -> dict[
         os.rename(staged, folder)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return {
-        split: write_pairs(workspace, f"{name}-{split}", open_image_pairs(folder / split)) for split in SPLITS
-    }  # fmt: skip
+    return [write_pairs(workspace, f"{name}-{end}", open_image_pairs(folder / part)) for end, part in SPLITS.items()]
 
 
 def add_image_folder(workspace: Workspace, name: str, folder: Path | str, *, text: str = "", classes: str = "") -> str:
