@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from fvm_core.workspace import current_workspace
-from pages.ui import read_only, sign_in, tour
+from pages.ui import collector, read_only, sign_in, tour
 from pages.ui.links import PAGES, ROOT
 from pages.ui.theme import QUIET
 
 st.set_page_config(
     page_title="FVM Studio", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide", initial_sidebar_state=232
 )
+collector.leave_out_modules()
 st.html(QUIET)
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large", icon_image=str(ROOT / "assets" / "icon.svg"))
 

@@ -57,3 +57,13 @@ def test_most_apart_obeys_direction_and_filter() -> None:
     assert most_apart(first, second, "first", everyone).tolist() == [0, 3]
     assert most_apart(first, second, "second", everyone).tolist() == [1]
     assert most_apart(first, second, "both", np.array([False, True, True, True]), most=1).tolist() == [1]
+
+
+@pytest.mark.parametrize("direction", ["both", "first", "second"])
+def test_most_apart_equals_a_full_sort_with_ties_in_their_order(direction: str) -> None:
+    random = np.random.default_rng(3)
+    first, second = random.integers(0, 30, (2, 500)).astype(np.int32)
+    chosen = random.random(500) < 0.7
+    gap = {"both": np.abs(first - second), "first": first - second, "second": second - first}[direction]
+    wanted = sorted((k for k in range(500) if chosen[k] and gap[k] > 0), key=lambda k: -gap[k])[:60]
+    assert most_apart(first, second, direction, chosen, most=60).tolist() == wanted

@@ -105,6 +105,6 @@ def test_shared_images_are_looked_for_by_the_job_of_the_load_page(
 def test_the_matrix_writes_shares_and_leaves_the_diagonal_uncoloured() -> None:
     figure = transition_map(np.array([[0.9, 0.1], [0.25, 0.75]]), ["<b>a</b>", "b"], top=0.25)
     heat = figure.data[0]
-    assert np.isnan(np.diag(heat.z)).all() and heat.z[1][0] == 25 and heat.zmax == 25
+    assert np.isnan(np.diag(np.array(heat.z, dtype=float))).all() and heat.z[1][0] == 25 and heat.zmax == 25
     assert [note.text for note in figure.layout.annotations] == ["90", "10", "25", "75"]
     assert heat.x[0] == "&lt;b&gt;a&lt;/b&gt;"

@@ -23,6 +23,7 @@ def test_columns_and_order_equal_pandas(tmp_path: Path) -> None:
     expected = frame["suspicion"].sort_values(ascending=False, kind="stable").index
     assert table.order.tolist() == expected.tolist()
     assert np.array_equal(table.containing("IMG-001"), frame["id"].str.contains("img-001"))
+    assert np.array_equal(table.containing("-001"), frame["id"].str.contains("-001"))
     assert np.flatnonzero(table.among(["img-0005", "nobody"])).tolist() == [5]
     assert table.range == (frame["score"].min(), frame["score"].max())
     assert table.positions([-1, 0, 299, 300]).tolist() == [-1, 0, 299, -1]

@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from fvm_core.errors import DataError
+from fvm_core.influence.order import falling
 
 Floats = NDArray[np.floating]
 
@@ -78,7 +79,7 @@ def ranked(suspicion: Floats, mislabeled: NDArray[np.bool_], *, points: int = 50
         DataError: as `auc_ap`.
     """
     score, wrong = _checked(suspicion, mislabeled)
-    order = np.argsort(-score, kind="stable")
+    order = falling(score)
     hits, ordered = wrong[order], score[order]
     ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(score) - 1)
     true = np.cumsum(hits, dtype=np.int64)[ends]
@@ -156,7 +157,7 @@ def ranks(suspicion: Floats) -> NDArray[np.float64]:
 
 def top(suspicion: Floats, k: int) -> NDArray[np.intp]:
     """Return the indices of the k most suspicious samples, most suspicious first; ties in the samples' order."""
-    return np.argsort(-np.asarray(suspicion, dtype=np.float64), kind="stable")[:k]
+    return falling(suspicion)[:k]
 
 
 def overlap_at_k(one: Floats, other: Floats, k: int) -> float:

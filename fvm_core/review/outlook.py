@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fvm_core.influence.order import falling
 from fvm_core.review.decision import Decision
 from fvm_core.review.yield_meter import RIGHT, SKIPPED, UNSEEN, WRONG
 
@@ -17,7 +18,7 @@ def ranking(suspicion: ArrayLike) -> NDArray[np.int64]:
     >>> ranking([0.5, float("nan"), 2.0, 0.5]).tolist()
     [2, 0, 3, 1]
     """
-    return np.argsort(-np.asarray(suspicion, dtype=np.float64), kind="stable").astype(np.int64)
+    return falling(suspicion)
 
 
 def verdict(decision: Decision) -> int:
@@ -48,6 +49,8 @@ def aligned(
     >>> aligned(np.array([5, 2]), np.array([2, 5, 7]), np.array([0.2, 0.5, 0.7])).tolist()
     [0.5, 0.2]
     """
+    if np.array_equal(rows, other_rows):
+        return values
     order = np.argsort(other_rows, kind="stable")
     place = np.searchsorted(other_rows[order], rows)
     if not len(other_rows) or (place >= len(other_rows)).any():

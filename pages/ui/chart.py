@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -9,11 +10,15 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from fvm_core.data.spreadsheet import csv_text
+from pages.ui.figure_look import dress
+
+Table = pd.DataFrame | Callable[[], pd.DataFrame]
+"""A table, or what makes it when somebody asks for it."""
 
 
-def draw(figure: go.Figure, *, name: str, data: pd.DataFrame, alt: str) -> None:
+def draw(figure: go.Figure, *, name: str, data: Table, alt: str) -> None:
     """Draw `figure`; `name` is the key and the name of its files, `alt` says in words what it shows."""
-    st.plotly_chart(figure, key=f"chart_{name}", config=bar(name), alt=alt)
+    st.plotly_chart(dress(figure), key=f"chart_{name}", config=bar(name), alt=alt, theme=None)
     csv_button(data, name=name)
 
 
@@ -26,9 +31,13 @@ def bar(name: str, *, picture: str = "svg", scale: int = 1) -> dict[str, Any]:
     }
 
 
-def csv_button(data: pd.DataFrame, *, name: str, label: str = "Data as CSV") -> None:
+def csv_button(data: Table, *, name: str, label: str = "Data as CSV") -> None:
     """Draw a small button that downloads `data`, safe for spreadsheets; the text is made when it is pressed."""
+
+    def made() -> bytes:
+        return csv_text(data() if callable(data) else data).encode()
+
     st.download_button(
-        label, data=lambda: csv_text(data).encode(), file_name=f"{name}.csv", mime="text/csv",
-        key=f"csv_{name}", icon=":material/download:", type="tertiary", on_click="ignore",
+        label, data=made, file_name=f"{name}.csv", mime="text/csv", key=f"csv_{name}", icon=":material/download:",
+        type="tertiary", on_click="ignore",
     )  # fmt: skip

@@ -136,7 +136,7 @@ def doubled_ranks(suspicion: NDArray[np.float64]) -> NDArray[np.int32]:
     [5, 2, 5]
     """
     numbers = np.where(np.isnan(suspicion), -np.inf, suspicion)
-    order = np.argsort(numbers, kind="stable")
+    order = np.argsort(numbers)  # any order among equals: they share their mean
     ordered = numbers[order]
     starts = np.append(0, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
     ends = np.append(starts[1:], len(ordered))
@@ -150,7 +150,12 @@ def ranks_of(files: Sequence[ScoreFile], of: ScoreFile) -> NDArray[np.int32]:
     return _double_ranks(of.key, shared_samples(files).token, files, of)
 
 
-def percentiles(files: Sequence[ScoreFile], of: ScoreFile) -> NDArray[np.float64]:
-    """Return (n,) how many of the shared samples are less suspicious, in %; ties share the middle. 100 = most."""
+def percentiles(
+    files: Sequence[ScoreFile], of: ScoreFile, places: NDArray[np.integer] | None = None
+) -> NDArray[np.float64]:
+    """Return (n,) how many of the shared samples are less suspicious, in %; ties share the middle. 100 = most.
+
+    With `places` (m,) only those of these samples, (m,).
+    """
     ranks = ranks_of(files, of)
-    return 50 * (ranks - 1.0) / len(ranks)
+    return 50 * ((ranks if places is None else ranks[places]) - 1.0) / len(ranks)

@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from pages.ui.figure_data import settle
 from pages.ui.scales import Scale
 from pages.ui.theme import BASE, CLEAN, FVM, MISLABELED, NEUTRAL
 
@@ -21,6 +22,7 @@ DASHES = {  # a name of plotly's, or lengths of strokes and gaps; the influence 
     "datainf": "3px,6px", "ekfac": "14px,4px", "influence_ekfac": "22px,3px", "influence_lissa": "22px,3px,3px,3px",
     "influence_datainf": "22px,3px,3px,3px,3px,3px", "first_train": "6px,6px", "first_val": "6px,2px",
     "second_train": "12px,3px,6px,3px", "posterior": "1px,2px", "error_influence": "10px,2px,2px,2px",
+    "typical_influence": "7px,2px,2px,2px",
     "logit_margin": "18px,4px,2px,4px", "tracin": "9px,3px", "gex": "16px,8px",
 }  # fmt: skip
 ROOM = {"l": 64, "b": 52}
@@ -60,7 +62,7 @@ def faded(colour: str, alpha: float) -> str:
 def finish(
     figure: go.Figure, *, height: int, keyed: bool = True, room: Mapping[str, int] | None = None, **layout: Any
 ) -> go.Figure:
-    """Give a figure the look they all share.
+    """Give a figure the look they all share; its numbers become lists (`settle`), so add all data before.
 
     `room` are margins in pixels ("l", "b", ...). With it plotly does not measure every axis to find them, which takes
     a browser half of the time it needs to draw a figure of many panels.
@@ -76,7 +78,7 @@ def finish(
     )
     figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=room is None)
     figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=room is None)
-    return figure
+    return settle(figure)
 
 
 def _named(style: LineStyle) -> dict[str, Any]:

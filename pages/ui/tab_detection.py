@@ -70,8 +70,11 @@ def draw(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> None:
         "Relabel: share of suggested labels that are the true one, over all samples and over the mislabeled ones."
     )
     _verdicts(files, everything)
-    roc, recall = detection_curves(files)
-    both = pd.concat([roc.assign(curve="roc"), recall.assign(curve="precision-recall")], ignore_index=True)
+
+    def both() -> pd.DataFrame:
+        roc, recall = detection_curves(files)
+        return pd.concat([roc.assign(curve="roc"), recall.assign(curve="precision-recall")], ignore_index=True)
+
     chart.draw(
         _figure(keys_of(files), labels_of(files), files, wrong / total), name="detection-curves", data=both,
         alt="ROC and precision-recall curves of the chosen methods",

@@ -14,7 +14,7 @@ from fvm_core.errors import FVMError
 from fvm_core.workspace import current_workspace
 from pages.ui import chart
 from pages.ui.cards import card, grid
-from pages.ui.comparison import percentiles, shared_samples, values
+from pages.ui.comparison import percentiles, ranks_of, shared_samples, values
 from pages.ui.figures import LineStyle
 from pages.ui.open_data import open_scored
 from pages.ui.score_sets import ScoreFile, line_styles
@@ -28,13 +28,21 @@ MOST = 360
 def most_apart(
     first: np.ndarray, second: np.ndarray, direction: str, chosen: np.ndarray, *, most: int = MOST
 ) -> np.ndarray:
-    """Return indices of samples by falling rank difference (percentiles `first` - `second`, both (n,)).
+    """Return indices of samples by falling difference of ranks (`first` - `second`, both (n,), larger is more
+    suspicious); ties in their order.
 
     `direction`: "first" more suspicious by the first, "second" by the second, "both" either. `chosen` (n,) bool.
+    O(n): only the `most` are sorted.
     """
-    gap = {"first": first - second, "second": second - first, "both": np.abs(first - second)}[direction]
-    order = np.argsort(-gap, kind="stable")
-    return order[chosen[order] & (gap[order] > 0)][:most]
+    gap = second - first if direction == "second" else first - second
+    if direction == "both":
+        gap = np.abs(gap)
+    found = np.flatnonzero(chosen & (gap > 0))
+    gap = gap[found]
+    if len(found) > most:
+        large = gap >= np.partition(gap, -most)[-most]
+        found, gap = found[large], gap[large]
+    return found[np.argsort(-gap, kind="stable")][:most]
 
 
 def draw(files: Sequence[ScoreFile]) -> None:
@@ -67,16 +75,24 @@ def draw(files: Sequence[ScoreFile]) -> None:
     keep = np.ones(len(samples), bool) if given is None else samples.labels == given
     if kind != "all":
         keep &= samples.wrong if kind == "wrong" else samples.known & ~samples.wrong
-    first, second = percentiles(files, one), percentiles(files, two)
-    order = most_apart(first, second, direction or "both", keep)
+    order = most_apart(ranks_of(files, one), ranks_of(files, two), direction or "both", keep)
     if not len(order):
         st.info("No sample fits these filters.")
         return
-    table = _table(files, one, two, order, names)
+    suggested = values(files, one, "suggested")[order]
+    if (suggested == UNKNOWN).all():
+        suggested = values(files, two, "suggested")[order]
+
+    def table(part: slice) -> pd.DataFrame:
+        return _table(files, one, two, order[part], suggested[part], names)
+
     pages = -(-len(order) // PER_PAGE)
     page = st.pagination(pages, key="disagree_page") if pages > 1 else 1
-    _images(table.iloc[(page - 1) * PER_PAGE : page * PER_PAGE], one, two, line_styles(files))
-    chart.csv_button(table.drop(columns="row"), name="disagreement", label=f"These {len(table):,} samples as CSV")
+    _images(table(slice((page - 1) * PER_PAGE, page * PER_PAGE)), one, two, line_styles(files))
+    chart.csv_button(
+        lambda: table(slice(None)).drop(columns="row"), name="disagreement",
+        label=f"These {len(order):,} samples as CSV",
+    )  # fmt: skip
 
 
 def _pair(files: Sequence[ScoreFile]) -> tuple[ScoreFile, ScoreFile]:
@@ -96,17 +112,15 @@ def _pair(files: Sequence[ScoreFile]) -> tuple[ScoreFile, ScoreFile]:
 
 
 def _table(
-    files: Sequence[ScoreFile], one: ScoreFile, two: ScoreFile, order: np.ndarray, names: Sequence[str]
-) -> pd.DataFrame:
+    files: Sequence[ScoreFile], one: ScoreFile, two: ScoreFile, order: np.ndarray, suggested: np.ndarray,
+    names: Sequence[str],
+) -> pd.DataFrame:  # fmt: skip
     """Return the samples in `order`: id, row in the dataset, given, truth, suggested (names) and both percentiles."""
     samples = shared_samples(files)
 
     def named(labels: np.ndarray) -> list[str]:
         return [names[k] if 0 <= k < len(names) else "" for k in labels]
 
-    suggested = values(files, one, "suggested")[order]
-    if (suggested == UNKNOWN).all():
-        suggested = values(files, two, "suggested")[order]
     return pd.DataFrame(
         {
             "id": samples.ids_at(order),
@@ -114,8 +128,8 @@ def _table(
             "given": named(samples.labels[order]),
             "suggested": named(suggested),
             "truth": named(samples.clean[order]),
-            "first": percentiles(files, one)[order],
-            "second": percentiles(files, two)[order],
+            "first": percentiles(files, one, order),
+            "second": percentiles(files, two, order),
         }
     )
 

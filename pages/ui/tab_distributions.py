@@ -41,6 +41,7 @@ UNITS = {
     "gex": "loss shift² (nats²)",
     "posterior": "-log posterior (nats)",
     "error_influence": "s of the label error",
+    "typical_influence": "s on a typical image",
     "logit_margin": "logit margin",
 }
 
@@ -184,7 +185,7 @@ def draw(files: Sequence[ScoreFile]) -> None:
     chart.draw(
         figure,
         name=f"distributions-{measure}",
-        data=pd.concat([panel.frame() for panel in panels]),
+        data=lambda: pd.concat([panel.frame() for panel in panels]),
         alt=f"{shape} of {MEASURES[measure]} for {len(panels)} methods",
     )
     marks = "points are medians, bars quartiles" if shape == "Violins" else "dashed lines are medians"

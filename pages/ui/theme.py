@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fvm_core.tuning.solvers import SOLVER_INFO
+from pages.ui.figure_look import INK_RULE
 
 CLEAN = "#0072B2"
 MISLABELED = "#D55E00"
@@ -14,11 +15,12 @@ NEUTRAL = "#767676"
 ROLE_COLOURS = {"base": BASE, "imported": BASE, "vm": VM, "fvm": FVM}
 ROLE_TITLES = {"base": "Base", "imported": "Imported", "vm": "VM (SGD)", "fvm": "FVM (SAM)"}
 
-QUIET = """<style>
-[data-testid="stStatusWidget"] { display: none; }
-[class*="st-key-live"] [data-stale="true"], [class*="st-key-live"][data-stale="true"] {
+QUIET = f"""<style>
+{INK_RULE}
+[data-testid="stStatusWidget"] {{ display: none; }}
+[class*="st-key-live"] [data-stale="true"], [class*="st-key-live"][data-stale="true"] {{
   opacity: 1 !important; transition: none !important;
-}
+}}
 </style>"""
 """Live parts (containers whose key begins with "live") run every second: no fading, no running figure each time."""
 
