@@ -14,8 +14,8 @@ class Workspace:
     `datasets/NAME.json` one DatasetSpec each; `models/NAME/` model.safetensors and model.json;
     `jobs/ID/` one folder a job; `scores/RUN/METHOD.parquet`; `explanations/KEY.parquet`;
     `cache/` decoded pixels and Fishers (may be deleted at any time);
-    `uploads/` files from the browser under names of ours; `exports/`; `reviewers/` what each person set;
-    `review.sqlite`.
+    `uploads/` files from the browser under names of ours; `exports/`;
+    `reviewers/` each person's keys as older versions kept them; `review.sqlite`.
     """
 
     root: Path

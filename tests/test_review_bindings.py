@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
 from fvm_core.errors import DataError, ReviewError
 from fvm_core.review.decision import Decision, Entry
@@ -15,35 +18,75 @@ from fvm_core.review.keys import DEFAULT_KEYS, check_keys, read_keys, write_keys
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.session import open_session
 from fvm_core.review.steps import last_steps, recent_classes, step_of
+from fvm_core.review.tables import REVIEWER_KEYS
 
 TAB = "00112233445566778899aabb"
 
 
-def test_keys_follow_the_name_whatever_its_letters(tmp_path: Path) -> None:
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[DecisionLog]:
+    opened = DecisionLog(f"sqlite:///{tmp_path / 'review.sqlite'}")
+    yield opened
+    opened.close()
+
+
+def kept(log: DecisionLog) -> list[tuple[str, dict[str, str]]]:
+    rows = log.run(lambda connection: connection.execute(select(REVIEWER_KEYS)).all(), writes=False)
+    return [(row.reviewer, json.loads(row.bindings)) for row in rows]
+
+
+def old_file(folder: Path, reviewer: str, text: str) -> Path:
+    """Write the file that versions before the table kept a person's keys in."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"keys-{hashlib.sha256(reviewer.encode()).hexdigest()[:24]}.json"
+    path.write_text(text)
+    return path
+
+
+def test_keys_follow_the_name_whatever_its_letters(log: DecisionLog) -> None:
     mine = {**DEFAULT_KEYS, "accept": "ф", "skip": "a"}
-    assert write_keys(tmp_path, "  Ada   Łovelace/../..", mine) == mine
-    assert read_keys(tmp_path, "Ada Łovelace/../..") == mine
-    assert read_keys(tmp_path, "Grace") == dict(DEFAULT_KEYS)
-    (path,) = tmp_path.iterdir()
-    assert json.loads(path.read_text())["reviewer"] == "Ada Łovelace/../.."
+    assert write_keys(log, "  Ada   Łovelace/../..", mine) == mine
+    assert read_keys(log, "Ada Łovelace/../..") == mine
+    assert read_keys(log, "Grace") == dict(DEFAULT_KEYS)
+    write_keys(log, "Ada Łovelace/../..", {**mine, "skip": "x"})
+    assert kept(log) == [("Ada Łovelace/../..", {**mine, "skip": "x"})], "one row a person, the latest"
 
 
-def test_an_older_file_has_the_default_key_for_a_newer_action(tmp_path: Path) -> None:
-    write_keys(tmp_path, "Ada", {**DEFAULT_KEYS, "keep": "j"})
-    (path,) = tmp_path.iterdir()
-    kept = json.loads(path.read_text())
-    del kept["keys"]["zoom"]
-    path.write_text(json.dumps(kept))
-    assert read_keys(tmp_path, "Ada") == {**DEFAULT_KEYS, "keep": "j"}
+def test_older_keys_have_the_default_key_for_a_newer_action(log: DecisionLog) -> None:
+    older = {action: key for action, key in DEFAULT_KEYS.items() if action != "zoom"} | {"keep": "j"}
+    row = {"reviewer": "Ada", "bindings": json.dumps(older), "changed_at": ""}
+    log.run(lambda connection: connection.execute(insert(REVIEWER_KEYS), [row]), writes=True)
+    assert read_keys(log, "Ada") == {**DEFAULT_KEYS, "keep": "j"}
+
+
+def test_a_key_file_of_an_older_version_is_taken_over_once(log: DecisionLog, tmp_path: Path) -> None:
+    folder = tmp_path / "reviewers"
+    mine = {**DEFAULT_KEYS, "keep": "j"}
+    path = old_file(folder, "Ada", json.dumps({"reviewer": "Ada", "keys": mine}))
+    assert read_keys(log, "Grace", folder=folder) == dict(DEFAULT_KEYS) and kept(log) == []
+    assert read_keys(log, "Ada", folder=folder) == mine and kept(log) == [("Ada", mine)]
+    path.write_text(json.dumps({"reviewer": "Ada", "keys": {**DEFAULT_KEYS, "keep": "q"}}))
+    assert read_keys(log, "Ada", folder=folder) == mine, "the file is not read again"
+    write_keys(log, "Ada", DEFAULT_KEYS)
+    assert read_keys(log, "Ada", folder=folder) == dict(DEFAULT_KEYS)
 
 
 @pytest.mark.parametrize("content", ["[]", '{"keys": 1}', "{"])
-def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
-    write_keys(tmp_path, "Ada", DEFAULT_KEYS)
-    (path,) = tmp_path.iterdir()
-    path.write_text(content)
+def test_a_damaged_file_is_named(log: DecisionLog, tmp_path: Path, content: str) -> None:
+    path = old_file(tmp_path / "reviewers", "Ada", content)
     with pytest.raises(DataError, match=path.name):
-        read_keys(tmp_path, "Ada")
+        read_keys(log, "Ada", folder=path.parent)
+    write_keys(log, "Ada", DEFAULT_KEYS)
+    assert read_keys(log, "Ada", folder=path.parent) == dict(DEFAULT_KEYS)
+
+
+def test_damaged_keys_in_the_database_are_an_error_until_they_are_reset(log: DecisionLog) -> None:
+    row = {"reviewer": "Ada", "bindings": "[1", "changed_at": ""}
+    log.run(lambda connection: connection.execute(insert(REVIEWER_KEYS), [row]), writes=True)
+    with pytest.raises(DataError, match=r"the keys of 'Ada' in the review database must be a JSON object\. Reset"):
+        read_keys(log, "Ada")
+    write_keys(log, "Ada", DEFAULT_KEYS)
+    assert read_keys(log, "Ada") == dict(DEFAULT_KEYS)
 
 
 @pytest.mark.parametrize(
@@ -60,10 +103,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
         ({"fly": "f"}, "must name the actions accept, keep"),
     ],
 )
-def test_keys_that_cannot_work_are_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+def test_keys_that_cannot_work_are_refused(log: DecisionLog, change: dict[str, Any], words: str) -> None:
     with pytest.raises(ReviewError, match=words.replace(".", r"\.")):
-        write_keys(tmp_path, "Ada", {**DEFAULT_KEYS, **change})
-    assert not list(tmp_path.iterdir())
+        write_keys(log, "Ada", {**DEFAULT_KEYS, **change})
+    assert kept(log) == []
 
 
 @pytest.mark.parametrize("keys", [None, [], {"accept": "a"}])

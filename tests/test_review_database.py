@@ -105,7 +105,7 @@ def test_a_newer_database_is_an_error_that_names_the_remedy(old: Path) -> None:
     connection.execute("UPDATE alembic_version SET version_num = '0099'")
     connection.commit()
     connection.close()
-    with pytest.raises(StorageError, match=r"schema 0002 or older, but is of '0099': a newer FVM Studio.*git pull"):
+    with pytest.raises(StorageError, match=r"schema 0003 or older, but is of '0099': a newer FVM Studio.*git pull"):
         DecisionLog(f"sqlite:///{old}")
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +17,7 @@ from sqlalchemy import Engine, text
 
 from fvm_core.errors import ReviewError, StorageError
 from fvm_core.review.decision import Entry
+from fvm_core.review.keys import DEFAULT_KEYS, read_keys, write_keys
 from fvm_core.review.log import DecisionLog, lock_session
 from fvm_core.review.session import ReviewSession, list_sessions, open_session
 from fvm_core.review.tables import METADATA
@@ -87,6 +91,24 @@ def test_the_schema_is_append_only_and_sessions_are_shared(server: PostgresServe
             server.rows("shared", statement)
     with pytest.raises(ReviewError, match="must be a review of this database, got 'nowhere'"):
         one.append("nowhere", [keep(1)], reviewer="Ada")
+    one.close()
+    other.close()
+
+
+def test_keys_follow_a_person_from_machine_to_machine(server: PostgresServer, tmp_path: Path) -> None:
+    """A table of an older version gets the keys; a key file of one machine is taken over once, for all machines."""
+    url = server.new_database("keys")
+    one = DecisionLog(url)
+    server.rows("keys", "DROP TABLE reviewer_keys; UPDATE alembic_version SET version_num = '0002' RETURNING 1")
+    one.close()
+    one, other = DecisionLog(url), DecisionLog(url)
+    mine = {**DEFAULT_KEYS, "keep": "j"}
+    name = f"keys-{hashlib.sha256(b'Ada').hexdigest()[:24]}.json"
+    (tmp_path / name).write_text(json.dumps({"reviewer": "Ada", "keys": mine}))
+    assert read_keys(one, "Ada", folder=tmp_path) == mine
+    assert read_keys(other, "Ada") == mine and read_keys(other, "Bob") == dict(DEFAULT_KEYS)
+    write_keys(other, "Ada", {**mine, "skip": "x"})
+    assert read_keys(one, "Ada", folder=tmp_path) == {**mine, "skip": "x"}
     one.close()
     other.close()
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 
 from fvm_core.errors import StorageError
 
-HEAD = "0002"
+HEAD = "0003"
 FIRST = "0001"
 FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 7310942186

@@ -72,3 +72,11 @@ ASSIGNMENTS = Table(
     UniqueConstraint("session", "batch", "sample", "reviewer"),
     sqlite_autoincrement=True,
 )
+
+REVIEWER_KEYS = Table(
+    "reviewer_keys",
+    METADATA,
+    Column("reviewer", String, primary_key=True),
+    Column("bindings", String, nullable=False),
+    Column("changed_at", String, nullable=False),
+)

@@ -100,7 +100,7 @@ def gallery(log: DecisionLog, session: ReviewSession, shown: Shown, known: Known
         sent = {}
     data = _data(session, shown, sent, receipt, problem, replay) | {
         "reviewer": mark(session, reviewer),
-        "bindings": bindings(state.get("keys"), reviewer=reviewer),
+        "bindings": bindings(log, state.get("keys"), reviewer=reviewer),
         "closeUp": close_up(state.get("zoomed"), sent.get("view"), shown.dataset, shown.index),
     }
     _component(
