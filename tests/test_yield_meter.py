@@ -47,19 +47,36 @@ def test_errors_left_by_band() -> None:
 
 
 def test_true_number_of_errors_is_found_again_from_chances_that_are_too_low() -> None:
-    """Labels are wrong with probability p; the chances given say half the odds. Judging 300 samples mends that."""
+    """Labels are wrong with probability p; the chances given say three quarters of it. Judging mends that."""
     rng = np.random.default_rng(0)
     p = np.sort(rng.beta(0.6, 1.2, 20_000))[::-1]
-    wrong = rng.random(20_000) < p
-    low = 0.5 * p / (1 - p) / (1 + 0.5 * p / (1 - p))
+    wrong, low = rng.random(20_000) < p, 0.75 * p
     verdicts = np.full(20_000, UNSEEN)
-    judged = np.sort(rng.choice(20_000, 2_000, replace=False))
-    verdicts[judged] = np.where(wrong[judged], WRONG, RIGHT)
+    verdicts[:2_000] = np.where(wrong[:2_000], WRONG, RIGHT)
     truth = wrong[verdicts == UNSEEN].sum()
     found = left(verdicts, low)
-    assert low[verdicts == UNSEEN].sum() < 0.85 * truth
+    assert low[verdicts == UNSEEN].sum() < 0.8 * truth
     assert found.expected == pytest.approx(truth, rel=0.05) and "scaled" in found.basis
     assert found.at_most > truth
+
+
+@pytest.mark.parametrize("judged", [2, 20, 200])
+def test_confirming_what_was_certain_changes_nothing_about_the_rest(judged: int) -> None:
+    """The top of a list is near 1; finding all of it wrong says nothing against the chances further down."""
+    chance = np.concatenate([np.full(200, 0.9999), np.full(1000, 0.5), np.full(800, 0.01)])
+    verdicts = np.full(2000, UNSEEN)
+    verdicts[:judged] = WRONG
+    assert left(verdicts, chance).expected == pytest.approx(chance[judged:].sum(), rel=0.01)
+    verdicts[: judged // 2] = RIGHT
+    assert left(verdicts, chance).expected < 0.9 * chance[judged:].sum()
+
+
+def test_the_deepest_verdicts_say_how_far_the_chances_hold() -> None:
+    chance = np.full(3000, 0.5)
+    verdicts = np.full(3000, UNSEEN)
+    verdicts[:1000] = WRONG
+    verdicts[1000:1500] = RIGHT
+    assert left(verdicts, chance).expected == pytest.approx(1500 * 0.5 * 5 / 255)
 
 
 def test_without_a_verdict_the_chances_stand_as_they_are() -> None:

@@ -15,6 +15,10 @@ from fvm_core.errors import ReviewError
 UNSEEN, RIGHT, WRONG, SKIPPED = -1, 0, 1, 2
 """Verdict on a sample: not looked at; its label stands; it was changed (accepted or another class picked); skipped."""
 
+NEAR, PRIOR = 500, 5.0
+"""How many of the deepest judged samples say how far the posterior is to be believed, and how many wrong labels of its
+own count beside theirs."""
+
 
 @dataclass(frozen=True)
 class Band:
@@ -104,29 +108,37 @@ def bands(verdicts: ArrayLike, ends: Sequence[int] | None = None) -> list[Band]:
 
     `ends` (default `edges(n)`): the last rank of each band, ascending.
     """
-    known = np.asarray(verdicts, dtype=np.int64)
+    known = np.asarray(verdicts)
     out, start = [], 0
     for end in edges(len(known)) if ends is None else ends:
         part = known[start:end]
-        judged, wrong = int(np.isin(part, (RIGHT, WRONG)).sum()), int((part == WRONG).sum())
+        judged, wrong = int(_judged(part).sum()), int((part == WRONG).sum())
         out.append(Band(start + 1, int(end), judged, wrong, *wilson(wrong, judged)))
         start = int(end)
     return out
 
 
+def _judged(verdicts: NDArray[np.integer]) -> NDArray[np.bool_]:
+    return (verdicts == RIGHT) | (verdicts == WRONG)
+
+
 def left(verdicts: ArrayLike, chance: ArrayLike | None = None, ends: Sequence[int] | None = None) -> Left:
     """Return how many wrong labels the samples without a verdict (unseen or skipped) are expected to hold.
 
-    `chance` (n,) in [0, 1]: P(label is wrong) in order of rank, as from the label error posterior. It is scaled so that
-    over the judged samples it says what was found there. Without it, or where nothing was judged under it, the rates of
-    the bands are taken, and a band without any verdict has the rate of the band before it: an overestimate where the
-    ranking is good.
+    `chance` (n,) in [0, 1]: P(label is wrong) in order of rank, as from the label error posterior. It is multiplied by
+    wrong labels found over those it expected, of the NEAR deepest judged samples, which are the most like the ones
+    left. Without it the rates of the bands are taken, and a band without any verdict has the rate of the band before
+    it: an overestimate where the ranking is good.
+
+    Measured on CIFAR-10N `worse` with true verdicts on the first 20, 500, 5,000 and 20,000 of 50,000: 17,014, 16,528,
+    12,309 and 2,540 left, where 20,084, 19,605, 15,143 and 3,599 are: too low by 15 to 30 %, as the posterior is.
 
     Raises:
         ReviewError: `chance` has another length.
     """
-    known = np.asarray(verdicts, dtype=np.int64)
-    open_, judged = ~np.isin(known, (RIGHT, WRONG)), np.isin(known, (RIGHT, WRONG))
+    known = np.asarray(verdicts)
+    judged = _judged(known)
+    open_ = ~judged
     found = bands(known, ends)
     high, rate, at_most, by_band = 1.0, 1.0, 0.0, 0.0
     for band in found:
@@ -142,33 +154,20 @@ def left(verdicts: ArrayLike, chance: ArrayLike | None = None, ends: Sequence[in
     if p.shape != known.shape:
         raise ReviewError(f"`chance` must have one value for each of {len(known)} samples, got {p.shape}. Score again.")
     factor = _factor(p[judged], known[judged] == WRONG)
-    scaled = _scaled(p[open_], factor)
     words = "the label error posterior" + ("" if factor == 1 else ", scaled to what the review found")
-    return Left(float(scaled.sum()), at_most, words)
+    return Left(float(np.minimum(p[open_] * factor, 1).sum()), at_most, words)
 
 
 def _factor(chance: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float:
-    """Return the factor on the odds under which the chances add up to the wrong labels found (+1 right, +1 wrong)."""
-    if not len(chance):
-        return 1.0
-    target = (wrong.sum() + 1) / (len(wrong) + 2) * len(wrong)
-    low, high = -12.0, 12.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _scaled(chance, np.exp(middle)).sum() < target else (low, middle)
-    return float(np.exp((low + high) / 2))
-
-
-def _scaled(chance: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
-    p = np.clip(chance, 1e-12, 1 - 1e-12)
-    odds = p / (1 - p) * factor
-    return odds / (1 + odds)
+    """Return wrong labels found over those expected, of the NEAR deepest judged samples; PRIOR of each are added."""
+    found, expected = int(wrong[-NEAR:].sum()), float(chance[-NEAR:].sum())
+    return (found + PRIOR) / (expected + PRIOR) if len(wrong) else 1.0
 
 
 def advice(verdicts: ArrayLike, rule: StopRule) -> Advice:
     """Say whether to stop: looks at the `rule.window` judged samples of the deepest ranks; fewer never stop."""
-    known = np.asarray(verdicts, dtype=np.int64)
-    last = known[np.isin(known, (RIGHT, WRONG))][-rule.window :]
+    known = np.asarray(verdicts)
+    last = known[_judged(known)][-rule.window :]
     wrong = int((last == WRONG).sum())
     high = wilson(wrong, len(last))[1]
     value = high if rule.sure else (wrong / len(last) if len(last) else 1.0)
