@@ -13,6 +13,7 @@ from fvm_core.influence.store import read_ids
 from fvm_core.provenance import digest
 from fvm_core.review.inbox import Known
 from fvm_core.review.log import DecisionLog
+from fvm_core.review.outcome import outcome_of
 from fvm_core.review.score_rows import ScoreRows, read_score_rows
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import current_workspace
@@ -26,7 +27,7 @@ from pages.ui.review_filters import choose_filter, frozen_queue, shown_positions
 from pages.ui.review_session import choose_session
 from pages.ui.review_states import decision_log
 from pages.ui.review_team import Team
-from pages.ui.reviewer import choose_reviewer
+from pages.ui.reviewer import choose_reviewer, remember
 from pages.ui.score_choice import choose_scores, scored_dataset
 from pages.ui.score_sets import FileKey, ScoreFile, listed
 from pages.ui.team_queue import own_share
@@ -74,12 +75,14 @@ def main() -> None:
     row = None if picked is None else index.row(picked)
     at = -1 if row is None else int(table.positions([row])[0])
     explain_panel.draw(workspace, file, files, dataset, row, -1 if at < 0 else int(table.suggested[at]))
-    decisions = log.replay(session.id).seen_by(reviewer, log.assignments(session.id).blind).states()
-    review_outlook.draw(workspace, file, files, dataset, decisions, _places(table, index, decisions))
+    review_outlook.draw(
+        workspace, file, files, dataset, lambda: outcome_of(log, session.id), lambda ids: _places(table, index, ids)
+    )
     team = Team(workspace, log, session, dataset, reviewer, lambda: read_ids(file.path, shown_positions()))
     review_team.draw(team, picked)
-    export_section(workspace, log, session, dataset, file)
+    export_section(workspace, log, session, dataset, file, reviewer)
     after_review(workspace, log, session, dataset)
+    remember()
 
 
 @st.fragment

@@ -10,6 +10,10 @@ if ! python3 -c 'import ensurepip' 2>/dev/null; then
 fi
 [ -x .venv/bin/python ] || python3 -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+if ! [ -x .venv-tools/bin/python ]; then  # where this fails, the tests that need it are skipped and say so
+  { python3 -m venv .venv-tools && .venv-tools/bin/python -m pip install --quiet --disable-pip-version-check -r tests/tools.txt; } ||
+    rm -rf .venv-tools
+fi
 if ! browser; then  # Debian has a real package; Ubuntu's is a stub, there playwright brings its own build
   { $sudo apt-get update -qq && $sudo apt-get install -y -qq chromium && browser; } ||
     .venv/bin/playwright install --with-deps chromium

@@ -21,7 +21,9 @@ from fvm_core.errors import SettingsError
 from fvm_core.models.spec import BUILDS, ModelSpec
 from fvm_core.review.decision import Entry
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.session import open_session
+from fvm_core.review.log_file import log_table, write_log
+from fvm_core.review.outcome import outcome_of
+from fvm_core.review.session import list_sessions, open_session
 from fvm_core.tuning.settings import TRAIN_PRESETS, TuneSettings
 from fvm_core.workspace import Workspace
 
@@ -146,6 +148,29 @@ def test_export_writes_the_labels_of_a_review(workspace: Workspace, capsys: pyte
     capsys.readouterr()
     assert main(["export", "--dataset", "d", "--review", "Second"]) == 2
     assert "`review` must be one of ['First pass'] of dataset 'd', got 'Second'" in capsys.readouterr().err
+
+    take = ["import-decisions", str(files[0]), "--dataset", "d"]
+    assert main([*take, "--review", "First pass"]) == 0
+    assert capsys.readouterr().out == "0 new, 1 known already, 0 refused, as Ada\n"
+    assert main([*take, "--review", "Second"]) == 2 and "Begin it with --new" in capsys.readouterr().err
+    frame = pd.read_csv(files[0], dtype={"id": str}, keep_default_na=False)
+    frame.loc[frame["id"] == str(dataset.ids[5]), ["action", "label"]] = ["pick", 77]
+    frame.to_csv(files[0], index=False)
+    for told in ("1 new, 0 known already, 1 refused", "0 new, 1 known already, 1 refused"):
+        assert main([*take, "--review", "Second", "--new", "--reviewer", "Bob"]) == 0
+        said = capsys.readouterr()
+        assert said.out == f"{told}, as Bob\n" and f"refused {dataset.ids[5]}: `label` must be a class" in said.err
+    log = DecisionLog(workspace.review_url)
+    first, second = (next(one for one in list_sessions(log) if one.name == name) for name in ("First pass", "Second"))
+    write_log(workspace.root / "log.csv", log_table(log, first))
+    log.close()
+    take[1] = str(workspace.root / "log.csv")
+    for told in ("1 new, 0 known already, of Ada\n", "0 new, 1 known already, of Ada\n"):
+        assert main([*take, "--review", "Second", "--blind"]) == 0 and capsys.readouterr().out == told
+    log = DecisionLog(workspace.review_url)
+    assert [one.reviewer for one in log.read(second.id)] == ["Bob", "Ada"]
+    assert outcome_of(log, second.id).kinds == {str(dataset.ids[3]): "agreed"}
+    log.close()
 
 
 def test_table_of_a_run_without_wrong_labels_has_nan(workspace: Workspace, tmp_path: Path) -> None:

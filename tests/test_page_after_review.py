@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from app_pages import DIGITS, button, run_jobs_here, texts, visible
+from app_pages import DIGITS, add_model, button, run_jobs_here, texts, visible
 from streamlit.testing.v1 import AppTest
 
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset, list_datasets, open_named
 from fvm_core.jobs.memory_context import MemoryContext
 from fvm_core.models.store import list_models
+from fvm_core.review.adjudicate import adjudicate
+from fvm_core.review.assign import Given, assign
 from fvm_core.review.decision import Entry
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.session import open_session
 from fvm_core.tuning import train
 from fvm_core.tuning.settings import TrainSettings
 from fvm_core.workspace import Workspace
+from pages.ui.after_review import TABS
 from pages.ui.before_after import class_table, verdict
 
 
@@ -71,6 +76,8 @@ def test_retraining_and_joining_from_the_page(reviewed: Workspace) -> None:
     versions = set(list_datasets(reviewed)) - {"digits", "clean"}
     corrected = open_named(reviewed, versions.pop())
     assert np.array_equal(corrected.labels, open_named(reviewed, "digits").clean_labels)
+    app.session_state["after_tab"] = TABS[1]
+    app.run()
     app.button(key="join").click().run()
     assert not app.exception and not app.error
     assert set(list_datasets(reviewed)) >= {"clean-verified", "digits-unverified"}
@@ -90,7 +97,44 @@ def test_without_changes_or_models_it_says_what_is_needed(
     open_session(log, name="first", reviewer="Ada", dataset="digits", fingerprint=digits.fingerprint)
     app = AppTest.from_function(page, default_timeout=60, args=(str(workspace.root),)).run()
     said = [info.value for info in app.info]
+    app.session_state["after_tab"] = TABS[1]
+    said += [info.value for info in app.run().info]
     assert said == ["A base model and a clean set of the same classes are needed.", "There is no clean set yet."]
+
+
+def test_what_reviewers_dispute_is_neither_retrained_on_nor_verified(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ada and Bob agree on one image, dispute another and skip a third; both see the same outcome."""
+    started: list[dict[str, Any]] = []
+    monkeypatch.setattr("pages.ui.after_review.start_job", lambda ws, kind, args, title: started.append(args))
+    add_dataset(workspace, "digits", DatasetSpec("digits", label="noisy"))
+    add_dataset(workspace, "clean", DatasetSpec("digits", label="clean", options={"split": "validation"}))
+    add_model(workspace, "base", "base")
+    digits = open_named(workspace, "digits")
+    log = DecisionLog(workspace.review_url)
+    session = open_session(log, name="first", reviewer="Ada", dataset="digits", fingerprint=digits.fingerprint)
+    agreed, disputed, skipped = digits.ids[:3].tolist()
+    for who, plus in (("Ada", 1), ("Bob", 2)):
+        for k, (row, more) in enumerate(((0, 1), (1, plus), (2, None))):
+            given = int(digits.labels[row])
+            entry = Entry(
+                client=who, seq=k + 1, sample=str(digits.ids[row]), action="skip" if more is None else "pick",
+                label=(given + (more or 0)) % 10, given=given,
+            )  # fmt: skip
+            log.append(session.id, [entry], reviewer=who)
+    assign(log, session.id, [Given(one, "Bob", True) for one in (agreed, disputed, skipped)], by="Ada")
+    app = AppTest.from_function(page, default_timeout=60, args=(str(workspace.root),)).run()
+    assert "1 image is disputed and not settled" in visible(texts(app)) and "1 labels changed" in texts(app)
+    app.button(key="after_retrain").click().run()
+    corrected = open_named(workspace, started[0]["corrected"])
+    assert np.flatnonzero(corrected.labels != digits.labels).tolist() == [0]
+    adjudicate(log, session.id, disputed, int(digits.labels[1]), classes=10, reviewer="Cy")
+    app.session_state["after_tab"] = TABS[1]
+    app.run()
+    assert "disputed" not in texts(app) and button(app, "Join 2 verified images")
+    app.button(key="join").click().run()
+    assert json.loads(Path(started[1]["verified"]).read_text()) == sorted([agreed, disputed])
 
 
 def test_classes_come_in_the_order_of_their_change() -> None:

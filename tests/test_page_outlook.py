@@ -14,9 +14,11 @@ from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.files import write_json
 from fvm_core.influence.planted import PlantSettings, self_test_key, self_test_path
+from fvm_core.review.adjudicate import adjudicate
+from fvm_core.review.assign import Given, assign
 from fvm_core.review.decision import Entry
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.session import open_session
+from fvm_core.review.session import list_sessions, open_session
 from fvm_core.review.thresholds import Cuts, chances, per_class
 from fvm_core.workspace import Workspace
 from pages.ui import gallery as gallery_module
@@ -79,6 +81,31 @@ def test_it_counts_what_was_confirmed_and_says_when_to_stop(workspace: Workspace
     assert any("Go on: 10 of the 60 deepest" in item.value for item in page.info)
     page.number_input(key="outlook_window").set_value(70).run()
     assert any("Judge 10 more for an advice" in item.value for item in page.info)
+
+
+def test_disputed_images_count_as_not_judged_whoever_looks(workspace: Workspace) -> None:
+    digits, suspicion, _ = scored(workspace)
+    reviewed(workspace, digits, suspicion, wrong=10)
+    log = DecisionLog(workspace.review_url)
+    (session,) = list_sessions(log)
+    first, second, third = np.argsort(-suspicion)[[0, 1, 12]]
+    for row, label in ((first, 2), (second, 1), (third, 0)):
+        given, sample = int(digits.labels[row]), str(digits.ids[row])
+        entry = Entry(
+            client=f"b{row}", seq=1, sample=sample, action="pick" if label else "keep", label=(given + label) % 10,
+            given=given,
+        )  # fmt: skip
+        log.append(session.id, [entry], reviewer="Bob")
+        assign(log, session.id, [Given(sample, "Bob", True)], by="Ada")
+    for who in ("Ada", "Bob"):
+        page = open_page("review", outlook_tab=TABS[0], reviewer_name=who)
+        page.selectbox(key="review_scores").select_index(1).run()
+        assert metrics(page)["Judged"] == "59" and metrics(page)["Wrong labels confirmed"] == "9"
+        assert "1 image is disputed and not settled (Several reviewers, Disagreements). Such images" in texts(page)
+    adjudicate(log, session.id, str(digits.ids[first]), int(digits.labels[first]), classes=10, reviewer="Cy")
+    page.button(key="outlook_again").click().run()
+    assert metrics(page)["Judged"] == "60" and metrics(page)["Wrong labels confirmed"] == "9"
+    assert "disputed" not in texts(page)
 
 
 def test_a_budget_says_what_it_should_bring_and_becomes_the_queue(workspace: Workspace) -> None:

@@ -16,13 +16,13 @@ from test_page_review import sent as sent  # a fixture
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.review.assign import Given, assign
 from fvm_core.review.decision import Entry
+from fvm_core.review.imports.merge import merge_log
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.outcome import outcome_of
 from fvm_core.review.session import open_session
 from fvm_core.workspace import Workspace
 from pages.ui.gallery import KEY
 from pages.ui.reviewer import NAME
-from pages.ui.team_log import take_in
 
 assert write_score_file
 
@@ -49,8 +49,8 @@ def say(workspace: Workspace, session: str, digits: LabeledImages, who: str, row
     return sample
 
 
-def panel(**state: Any) -> AppTest:
-    return open_page("review", **{"review_team": True, **state})
+def panel(tab: str = "People", **state: Any) -> AppTest:
+    return open_page("review", **{"review_team": True, "team_tab": tab, **state})
 
 
 def test_one_person_alone_is_not_asked_and_the_panel_stays_closed(
@@ -115,18 +115,19 @@ def test_a_disagreement_is_seen_settled_and_exported(
         for who, label in zip(("Ada", "Bob"), labels, strict=True):
             sample = say(workspace, session, digits, who, row, label)
             assign(log, session, [Given(sample, who, True)], by="Ada")
-    page = panel(**{NAME: "Cy"})
+    page = panel("Disagreements", **{NAME: "Cy"})
     assert not page.exception and "1 open, 0 settled" in visible(texts(page)).replace("**", "")
-    kappas = page.dataframe[1].value if page.dataframe[0].value.columns[0] == "reviewer" else page.dataframe[0].value
+    page = panel("Agreement", **{NAME: "Cy"})
+    kappas = page.dataframe[0].value
     assert set(kappas["measure"]) == {"Cohen", "Fleiss"} and set(kappas["images"]) == {3}
 
     next(b for b in page.button if b.label == "Write CSV and Parquet").click().run()
     first = pd.read_parquet(sorted(workspace.exports.glob("*.parquet"))[-1]).set_index("id")
     sample = str(digits.ids[0])
     assert first.loc[sample, "outcome"] == "disputed" and first.loc[sample, "label"] == digits.labels[0]
-    assert "1 disputed image" in visible(texts(page))
+    assert "1 image is disputed and not settled" in visible(texts(page))
 
-    page = panel(**{NAME: "Cy"})
+    page = panel("Disagreements", **{NAME: "Cy"})
     page.selectbox(key=f"team_label_{sample}").set_value(7)
     page.button(key="team_settle").click().run()
     outcome = outcome_of(log, session)
@@ -140,7 +141,7 @@ def test_the_history_of_an_image_tells_who_when_and_with_which_score(
     workspace: Workspace, session: str, digits: LabeledImages, sent: list[dict[str, Any]]
 ) -> None:
     sample = say(workspace, session, digits, "Ada", 0, 1)
-    page = panel(**{NAME: "Ada"})
+    page = panel("One image", **{NAME: "Ada"})
     page.text_input(key="team_image_None").set_value(sample).run()
     (row,) = next(t.value for t in page.dataframe if "who" in t.value and "undone" in t.value).to_dict("records")
     assert (row["who"], row["did"], row["score"], row["method"], row["review"]) == (
@@ -156,7 +157,7 @@ def test_a_log_is_written_and_one_taken_in_is_independent_and_counted_once(
     from fvm_core.review.session import list_sessions
 
     say(workspace, session, digits, "Ada", 0, 1)
-    page = panel(**{NAME: "Ada"})
+    page = panel("Log", **{NAME: "Ada"})
     page.button(key="team_log_write").click().run()
     (path,) = workspace.exports.glob("log-*.parquet")
     assert not page.exception and read_log(path)["reviewer"].tolist() == ["Ada"]
@@ -168,6 +169,6 @@ def test_a_log_is_written_and_one_taken_in_is_independent_and_counted_once(
     here = DecisionLog(workspace.review_url)
     (mine,) = list_sessions(here)
     for _ in range(2):
-        take_in(here, mine, digits, log_table(there, other), blind=True, by="Ada")
+        merge_log(here, mine, log_table(there, other), digits, blind=True, by="Ada")
     assert len(here.read(mine.id)) == 2 and not here.assignments(mine.id).assigned
     assert [dispute.sample for dispute in outcome_of(here, mine.id).open] == [digits.ids[0]]

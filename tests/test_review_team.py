@@ -15,9 +15,10 @@ from fvm_core.review.assign import Given, assign, second_pass, split, take_over
 from fvm_core.review.decision import Entry
 from fvm_core.review.export import corrected_labels, export_provenance, write_export
 from fvm_core.review.history import image_history
-from fvm_core.review.imports.decisions import import_decisions
+from fvm_core.review.imports.decision_file import read_decisions
+from fvm_core.review.imports.decisions import Taken, import_decisions
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.log_file import import_log, is_log, log_table, read_exported, read_log, write_log
+from fvm_core.review.log_file import import_log, is_log, log_table, read_log, write_log
 from fvm_core.review.outcome import outcome_of, settle
 from fvm_core.review.session import ReviewSession, open_session
 from fvm_core.workspace import Workspace
@@ -309,15 +310,17 @@ def test_exported_labels_say_who_disagrees_and_come_back_once(
     assert about["people"]["disputed"] == [split_] and about["people"]["outcomes"]["disputed"] == 1
     assert about["people"]["reviewers"] == ["=Ada", "Bob"] and about["counts"]["picked"] == 1
     path = getattr(write_export(workspace, "mine", frame, about), suffix)
-    assert not is_log(path) and (read_exported(path, log, session)["action"] == "").all(), "its own export is known"
+    own = import_decisions(log, session.id, read_decisions(path, DATASET), DATASET, reviewer="Cy")
+    assert not is_log(path) and own == Taken(0, 1, ()), "its own export is known"
 
     other = open_session(log, name="other", reviewer="Cy", dataset="digits", fingerprint=DATASET.fingerprint)
     for new in (1, 0):
-        assert import_decisions(log, other.id, read_exported(path, log, other), DATASET, reviewer="Cy") == new
+        taken = import_decisions(log, other.id, read_decisions(path, DATASET), DATASET, reviewer="Cy")
+        assert taken == Taken(new, 1 - new, ())
     assert {s: (d.label, d.reviewer) for s, d in log.replay(other.id).states().items()} == {kept: (5, "Cy")}
     (workspace.root / "x.csv").write_text("id,label\na,1\n")
-    with pytest.raises(ReviewError, match=r"must be a log or exported labels, but lacks .*'action'"):
-        read_exported(workspace.root / "x.csv", log, session)
+    with pytest.raises(ReviewError, match=r"must be labels exported from a review, but lacks .*'action'"):
+        read_decisions(workspace.root / "x.csv", DATASET)
 
 
 def test_a_role_is_checked() -> None:

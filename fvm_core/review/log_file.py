@@ -92,29 +92,6 @@ def is_log(path: Path | str) -> bool:
     return set(COLUMNS) <= set(table_columns(path))
 
 
-def read_exported(path: Path | str, log: DecisionLog, session: ReviewSession) -> pd.DataFrame:
-    """Return the rows of exported labels (CSV or Parquet of `fvm_core.review.export`) whose decision the review lacks:
-    taking a review's own export in again adds nothing.
-
-    Raises:
-        DataError: no table. ReviewError: columns are missing.
-    """
-    columns = table_columns(path)
-    texts = ("id", "action", "reviewer", "decided_at", "method", "score_provenance", "dataset_fingerprint")
-    missing = {*texts, "label", "score", "suggested"} - set(columns)
-    if missing:
-        raise ReviewError(f"`{path}` must be a log or exported labels, but lacks {sorted(missing)}. Export again.")
-    wanted = [*texts, "label", "score", "suggested", *(name for name in (GUARD,) if name in columns)]
-    table = read_table(path, wanted, text=[*texts, GUARD])
-    marks = strings(table[GUARD], GUARD) if GUARD in table.column_names else None
-    frame = table.select(["label", "score", "suggested"]).to_pandas()
-    for name in texts:
-        frame[name] = unguarded(strings(table[name], name), marks, path=str(path)).to_pylist()
-    there = {(d.sample, d.action, d.label, d.reviewer, d.decided_at) for d in log.read(session.id)}
-    told = zip(*(frame[name] for name in ("id", "action", "label", "reviewer", "decided_at")), strict=True)
-    return frame[[row not in there for row in told]].reset_index(drop=True)
-
-
 def import_log(log: DecisionLog, session: ReviewSession, frame: pd.DataFrame, dataset: LabeledImages) -> Imported:
     """Write a log of the same dataset into a review; a second time, or after being cut off, it adds what is missing.
 

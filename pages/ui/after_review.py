@@ -17,43 +17,51 @@ from fvm_core.provenance import digest
 from fvm_core.review.decision import Decision
 from fvm_core.review.export import Exported, corrected_labels, use_as_dataset, write_export
 from fvm_core.review.log import DecisionLog
+from fvm_core.review.outcome import outcome_of
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import Workspace
 from pages.ui import job_view, selection
 from pages.ui.before_after import draw_comparison
 from pages.ui.errors import shown
 from pages.ui.links import link
+from pages.ui.review_states import open_disputes
 from pages.ui.text import plain
 from pages.ui.train_form import PRESETS, preset_for
 from pages.ui.tune_form import free_name, taken_names
 
 VERIFIED = ("accept", "keep", "pick")
+TABS = ("Retrain on the corrected labels", "Verified images join the clean set")
 
 
 @st.fragment
 def after_review(workspace: Workspace, log: DecisionLog, session: ReviewSession, dataset: LabeledImages) -> None:
-    """Draw both ways on, each with its last job and what that came to."""
+    """Draw both ways on, each with its last job and what that came to. What counts is the outcome of all reviewers
+    (`fvm_core.review.outcome`), whoever looks."""
     st.subheader("After the review")
     with shown():
-        states = {sample: one for sample, one in log.replay(session.id).states().items() if one.action in VERIFIED}
-    changed = sum(one.label != one.given for one in states.values())
-    again, joined = st.tabs(["Retrain on the corrected labels", "Verified images join the clean set"])
-    datasets = list_datasets(workspace)
+        outcome = outcome_of(log, session.id)
+        datasets = list_datasets(workspace)
+    states = {sample: one for sample, one in outcome.states.items() if one.action in VERIFIED}
+    if outcome.open:
+        st.caption(open_disputes(outcome) + " Here such images keep their given label and are not verified.")
     others = [name for name in datasets if name != session.dataset]
-    with again, shown(stop=False):
-        _retrain(workspace, session, dataset, states, changed, datasets, others)
-    with joined, shown(stop=False):
-        _join(workspace, session, dataset, states, datasets, others)
+    tabs = st.tabs(TABS, key="after_tab", on_change="rerun")  # only the open one is drawn
+    for name, tab in zip(TABS, tabs, strict=True):
+        if tab.open:
+            with tab, shown(stop=False):
+                draw = _retrain if name == TABS[0] else _join
+                draw(workspace, session, dataset, states, datasets, others)
 
 
 def _retrain(
     workspace: Workspace, session: ReviewSession, dataset: LabeledImages, states: Mapping[str, Decision],
-    changed: int, datasets: Mapping[str, DatasetSpec], others: list[str],
+    datasets: Mapping[str, DatasetSpec], others: list[str],
 ) -> None:  # fmt: skip
     st.markdown(
         "The same architecture, recipe and seed on the labels after your review; then both models on the clean images. "
         "A model that was not trained here on these labels is trained on the old ones first: only the labels differ."
     )
+    changed = sum(one.label != one.given for one in states.values())
     records = list_models(workspace)
     fitting = [
         name for name, one in records.items()

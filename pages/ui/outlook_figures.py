@@ -34,23 +34,25 @@ def band_table(bands: Sequence[Band], chance: NDArray[np.float64] | None) -> pd.
 def band_figure(table: pd.DataFrame) -> go.Figure:
     """Draw confirmed rates with their Wilson intervals, and the expected rate of each band as a line."""
     figure = go.Figure()
+    start = table["ranks"].str.split(" ").str[0]  # whole ranges do not fit below the bars
     seen = table[table["judged"] > 0]
     figure.add_bar(
-        x=seen["ranks"], y=seen["confirmed"], name="confirmed by the review", marker={"color": FVM},
+        x=start[seen.index], y=seen["confirmed"], name="confirmed by the review", marker={"color": FVM},
         error_y={
             "type": "data", "symmetric": False, "array": seen["high"] - seen["confirmed"],
             "arrayminus": seen["confirmed"] - seen["low"], "color": NEUTRAL,
         },
-        customdata=seen[["wrong", "judged"]],
-        hovertemplate="%{x}: %{customdata[0]} of %{customdata[1]} wrong, %{y:.1f} %<extra></extra>",
+        customdata=seen[["wrong", "judged", "ranks"]],
+        hovertemplate="%{customdata[2]}: %{customdata[0]} of %{customdata[1]} wrong, %{y:.1f} %<extra></extra>",
     )  # fmt: skip
     if table["expected"].notna().any():
         figure.add_scatter(
-            x=table["ranks"], y=table["expected"], name="expected", mode="lines+markers",
-            line={"color": MISLABELED, "dash": "dot"}, hovertemplate="%{x}: %{y:.1f} % expected<extra></extra>",
+            x=start, y=table["expected"], name="expected", mode="lines+markers", customdata=table["ranks"],
+            line={"color": MISLABELED, "dash": "dot"},
+            hovertemplate="%{customdata}: %{y:.1f} % expected<extra></extra>",
         )  # fmt: skip
     figure.update_yaxes(title="wrong labels, %", range=[0, 103])
-    figure.update_xaxes(title="rank in the list", categoryorder="array", categoryarray=table["ranks"])
+    figure.update_xaxes(title="rank in the list, from", type="category", categoryorder="array", categoryarray=start)
     return finish(figure, height=300, room=ROOM)
 
 

@@ -16,11 +16,13 @@ from fvm_core.review.log import DecisionLog
 from fvm_core.review.outcome import outcome_of
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import Workspace
+from pages.ui import review_import
 from pages.ui.errors import shown
 from pages.ui.export_forms import export_forms
 from pages.ui.links import link
 from pages.ui.report_part import report_part
 from pages.ui.review_filters import shown_positions
+from pages.ui.review_states import open_disputes
 from pages.ui.score_sets import ScoreFile
 from pages.ui.text import plain
 
@@ -34,6 +36,7 @@ def export_section(
     session: ReviewSession,
     dataset: LabeledImages,
     file: ScoreFile,
+    reviewer: str,
 ) -> None:
     """Draw the buttons. Files go to the workspace's exports folder first; the browser may download them from there."""
     st.subheader("Take the labels home")
@@ -42,12 +45,8 @@ def export_section(
         "Samples without a decision keep their given label."
     )
     with shown(stop=False):
-        disputed = len(outcome_of(log, session.id).open) if log.assignments(session.id).blind else 0
-        if disputed:
-            st.warning(
-                f"{disputed:,} disputed image{'s keep their' if disputed > 1 else ' keeps its'} given label until "
-                "somebody settles it (Several reviewers, Disagreements). The column `outcome` says which."
-            )
+        if log.assignments(session.id).blind and (told := open_disputes(outcome_of(log, session.id))):
+            st.warning(f"{told} Until then such images keep their given label; the column `outcome` says which.")
 
     provenance = file.provenance
 
@@ -71,6 +70,8 @@ def export_section(
         _use(workspace, session, dataset, write)
     with st.expander("For other tools, with or without the images", icon=":material/ios_share:", key="export_forms"):
         export_forms(workspace, session, dataset, write, lambda: read_ids(file.path, shown_positions()))
+    with st.expander("Decisions from elsewhere into this review", icon=":material/merge:", key="review_import_part"):
+        review_import.draw(log, session, dataset, reviewer)
     with st.expander("A report for people who were not there", icon=":material/description:", key="report"):
         report_part(workspace, session, file)
 

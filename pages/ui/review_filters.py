@@ -33,7 +33,7 @@ PAGE_SIZES = (24, 36, 48, 60)
 
 def choose_filter(names: Sequence[str], table: ScoreRows) -> tuple[QueueFilter, int]:
     """Draw the filters and return them with the number of images a page. Raises ReviewError for impossible ones."""
-    columns = st.columns([6, 1.8, 2, 1.6], vertical_alignment="bottom")
+    columns = st.columns([7.2, 1.9, 2.1, 1.7], vertical_alignment="bottom")
     state = columns[0].segmented_control(
         "State", list(STATE_TITLES), format_func=STATE_TITLES.__getitem__, key="review_state",
         default=None if "review_state" in st.session_state else "undecided",

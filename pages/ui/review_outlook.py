@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ from fvm_core.data.dataset import LabeledImages
 from fvm_core.influence.store import read_column
 from fvm_core.provenance import digest
 from fvm_core.review.decision import Decision
+from fvm_core.review.outcome import Outcome
 from fvm_core.review.outlook import aligned, ranking, verdict, verdicts
 from fvm_core.review.thresholds import Cut, Cuts, chances, per_class
 from fvm_core.review.yield_meter import Left, StopRule, advice, bands, left
@@ -21,6 +23,7 @@ from fvm_core.workspace import Workspace
 from pages.ui import chart, self_test_panel
 from pages.ui.errors import shown
 from pages.ui.outlook_figures import band_figure, band_table, cut_figure
+from pages.ui.review_states import open_disputes
 from pages.ui.score_sets import FileKey, ScoreFile, posterior_file
 from pages.ui.text import plain
 
@@ -47,9 +50,10 @@ class Ranked:
 @st.fragment
 def draw(
     workspace: Workspace, file: ScoreFile, files: Sequence[ScoreFile], dataset: LabeledImages,
-    decisions: Mapping[str, Decision], places: Mapping[str, int],
+    outcome: Callable[[], Outcome], places: Callable[[Iterable[str]], Mapping[str, int]],
 ) -> None:  # fmt: skip
-    """Draw the panel. `decisions` hold, by id; `places` is where they are in the score file, -1: not there."""
+    """Draw the panel. `outcome()` is what all reviewers' decisions come to at this moment; `places(ids)` is where
+    samples are in the score file, -1: not there."""
     st.subheader("How far to go", anchor="outlook")
     with st.container(border=True, key="review_outlook"), shown(stop=False):
         posterior = posterior_file(file, files)
@@ -58,7 +62,9 @@ def draw(
         first, second, third = st.tabs(TABS, key="outlook_tab", on_change="rerun")  # only the open one is worked out
         with first:
             if first.open:
-                _found(_seen(key, _token(decisions, places), ranked, decisions, places))
+                now = outcome()
+                at = places(now.states)
+                _found(_seen(key, _token(now.states, at), ranked, now.states, at), open_disputes(now))
         with second:
             if second.open:
                 _cut(key, ranked, dataset.class_names)
@@ -69,13 +75,14 @@ def draw(
 
 @dataclass(frozen=True)
 class Seen:
-    """What the decisions say of a list: verdicts (n,) in order of rank, what is left, and the bands as a table."""
+    """What the decisions say of a list: verdicts (n,) in order of rank, what is left, the bands as table and chart."""
 
     found: NDArray[np.int8]
     rest: Left
     judged: int
     wrong: int
     table: pd.DataFrame
+    figure: go.Figure
 
 
 def _token(decisions: Mapping[str, Decision], places: Mapping[str, int]) -> str:
@@ -89,7 +96,8 @@ def _seen(
     found = verdicts(len(_ranked.order), _places, _decisions)[_ranked.order]
     every = bands(found)
     judged, wrong = sum(band.judged for band in every), sum(band.wrong for band in every)
-    return Seen(found, left(found, _ranked.chance), judged, wrong, band_table(every, _ranked.chance))
+    table = band_table(every, _ranked.chance)
+    return Seen(found, left(found, _ranked.chance), judged, wrong, table, band_figure(table))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -110,8 +118,8 @@ def _ranked(file: FileKey, posterior: FileKey | None) -> Ranked:
     return Ranked(order, read_column(file[0], "label").astype(np.int32)[order], suspicion[order], chance)
 
 
-def _found(seen: Seen) -> None:
-    """Draw the yield by rank, what is left, and whether to stop."""
+def _found(seen: Seen, disputed: str) -> None:
+    """Draw the yield by rank, what is left, and whether to stop; `disputed` says what is still open, "" for nothing."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         rate = st.number_input(
             "Stop when fewer than, %", 1, 99, 10, key="outlook_rate", width=180, persist_state="session",
@@ -124,6 +132,7 @@ def _found(seen: Seen) -> None:
             "be 95 % sure", value=True, key="outlook_sure", persist_state="session",
             help="Compares the upper end of the Wilson interval, not the rate itself.",
         )  # fmt: skip
+        st.button("Count again", icon=":material/refresh:", key="outlook_again", help="With the latest decisions")
     rule = StopRule(window=int(window), rate=rate / 100, sure=sure)
     told, rest, judged, wrong = advice(seen.found, rule), seen.rest, seen.judged, seen.wrong
     with st.container(horizontal=True):
@@ -131,9 +140,11 @@ def _found(seen: Seen) -> None:
         st.metric("Wrong labels confirmed", f"{wrong:,}", f"{wrong / judged:.0%}" if judged else None, "off", width=220)
         st.metric("Errors left, expected", f"{rest.expected:,.0f}", width=220, help=f"From {rest.basis}.")
         st.metric("at most (95 %)", f"{rest.at_most:,.0f}", width=180, help="If a rank is no worse than those before.")
+    if disputed:
+        st.caption(f"{disputed} Such images count as not judged here.")
     _advise(told.stop, told.judged, told.wrong, told.high, rule)
     chart.draw(
-        band_figure(seen.table), name="review_yield", data=seen.table,
+        seen.figure, name="review_yield", data=seen.table,
         alt="Share of wrong labels confirmed by rank band, with Wilson intervals, and the expected share",
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from fvm_core.errors import FVMError
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.session import ReviewSession, list_sessions, open_session
 from pages.ui.errors import shown
-from pages.ui.reviewer import rename
+from pages.ui.reviewer import rename, signed_in
 from pages.ui.text import message
 
 
@@ -47,7 +47,10 @@ def _title(session: ReviewSession) -> str:
 def _new_session(log: DecisionLog, dataset: str, fingerprint: str, button: str, *, key: str) -> None:
     with st.form(f"review_new_{key}", border=False):
         name = st.text_input("Name of the review", value="First pass" if key == "first" else "", max_chars=80)
-        reviewer = st.text_input("Your name", value=_user(), max_chars=80, help="Stands beside each decision.")
+        known = signed_in()
+        reviewer = known or st.text_input(
+            "Your name", value=_user(), max_chars=80, help="Stands beside each decision."
+        )  # fmt: skip
         if not st.form_submit_button(button, type="primary"):
             return
     try:
@@ -55,7 +58,8 @@ def _new_session(log: DecisionLog, dataset: str, fingerprint: str, button: str, 
     except FVMError as error:
         st.error(message(error))
         return
-    rename(reviewer)
+    if not known:
+        rename(reviewer)
     st.query_params["session"] = session.id
     st.session_state.pop(f"review_session_{fingerprint[:12]}", None)
     st.rerun()

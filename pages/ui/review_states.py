@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from fvm_core.review.log import DecisionLog
+from fvm_core.review.outcome import Outcome
 from fvm_core.review.session import list_sessions
 from fvm_core.workspace import Workspace
 from pages.ui.reviewer import NAME, signed_in
@@ -28,6 +29,15 @@ def decided(workspace: Workspace, fingerprint: str) -> tuple[str, Mapping[str, s
     reviewer = str(signed_in() or st.session_state.get(NAME) or session.reviewer)
     seen = log.replay(session.id).seen_by(reviewer, log.assignments(session.id).blind)
     return session.name, {sample: state.action for sample, state in seen.states().items()}
+
+
+def open_disputes(outcome: Outcome) -> str:
+    """Return in words how many images reviewers disagree on with nobody having settled it; "" for none."""
+    count = len(outcome.open)
+    if not count:
+        return ""
+    told = "image is disputed and" if count == 1 else "images are disputed and"
+    return f"{count:,} {told} not settled (Several reviewers, Disagreements)."
 
 
 @st.cache_resource(max_entries=4)

@@ -44,17 +44,24 @@ def draw(team: Team, picked: str | None) -> None:
         if not panel.open:
             return
         with shown(stop=False):
-            parts = st.tabs(TABS)
-            with parts[0]:
-                _people(team)
-            with parts[1]:
-                team_kappa.draw(team.log, team.session)
-            with parts[2]:
-                team_disputes.draw(team.log, team.session, team.dataset, team.reviewer)
-            with parts[3]:
-                team_history.draw(team.log, team.session, team.dataset, team.reviewer, picked)
-            with parts[4]:
-                team_log.draw(team.workspace, team.log, team.session, team.dataset, team.reviewer)
+            tabs = st.tabs(TABS, key="team_tab", on_change="rerun")  # only the open one is drawn
+            for name, tab in zip(TABS, tabs, strict=True):
+                if tab.open:
+                    with tab:
+                        _part(name, team, picked)
+
+
+def _part(name: str, team: Team, picked: str | None) -> None:
+    if name == "People":
+        _people(team)
+    elif name == "Agreement":
+        team_kappa.draw(team.log, team.session)
+    elif name == "Disagreements":
+        team_disputes.draw(team.log, team.session, team.dataset, team.reviewer)
+    elif name == "One image":
+        team_history.draw(team.log, team.session, team.dataset, team.reviewer, picked)
+    else:
+        team_log.draw(team.workspace, team.log, team.session, team.dataset, team.reviewer)
 
 
 def _people(team: Team) -> None:

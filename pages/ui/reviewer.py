@@ -8,6 +8,7 @@ from fvm_core.errors import ReviewError
 from fvm_core.provenance import digest
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.session import ReviewSession, person
+from pages.ui import reviewer_memory
 from pages.ui.text import message, plain
 
 NAME = "reviewer_name"
@@ -16,8 +17,9 @@ NAME = "reviewer_name"
 def choose_reviewer(log: DecisionLog, session: ReviewSession, *, team: bool) -> str:
     """Return the reviewer's name; ask for it, and stop the page, where it is not known.
 
-    A person who is signed in is who they are. Else it is the name given in this browser session; a review that one
-    person alone works on, on their own machine, is that person's without a question (`team`: never without).
+    A person who is signed in is who they are. Else it is the name given in this browser session, or before in this
+    browser; a review that one person alone works on, on their own machine, is that person's without a question
+    (`team`: never without).
     """
     name = signed_in() or st.session_state.get(NAME)
     if name:
@@ -25,6 +27,9 @@ def choose_reviewer(log: DecisionLog, session: ReviewSession, *, team: bool) -> 
     others = {*log.replay(session.id).reviewers, *log.assignments(session.id).reviewers}
     if not team and others <= {session.reviewer}:
         return session.reviewer
+    if kept := reviewer_memory.remembered():
+        st.session_state[NAME] = kept
+        st.rerun()
     with st.form("review_who", width=520):
         st.markdown("Who are you? Your name stands beside each of your decisions.")
         st.caption("In this review: " + plain(", ".join(sorted(others | {session.reviewer}))))
@@ -40,6 +45,12 @@ def signed_in() -> str:
     user = st.user.to_dict() if getattr(st.user, "is_logged_in", False) else {}
     name = user.get("name") or user.get("email") or ""
     return person(str(name)[:80]) if str(name).strip() else ""
+
+
+def remember() -> None:
+    """Let this browser remember the name that was given in it; nothing where somebody signed in."""
+    if (name := st.session_state.get(NAME)) and not signed_in():
+        reviewer_memory.keep(str(name))
 
 
 def rename(name: str) -> bool:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.files import slug
-from fvm_core.provenance import digest
-from fvm_core.review.assign import Given, assign
+from fvm_core.review.imports.decision_file import read_decisions
 from fvm_core.review.imports.decisions import import_decisions
+from fvm_core.review.imports.merge import merge_log
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.log_file import import_log, is_log, log_table, read_exported, read_log, write_log
+from fvm_core.review.log_file import is_log, log_table, read_log, write_log
 from fvm_core.review.session import ReviewSession
 from fvm_core.workspace import Workspace
+from pages.ui.review_import import tell, uploaded
 from pages.ui.text import plain
 
 
@@ -40,26 +39,13 @@ def draw(workspace: Workspace, log: DecisionLog, session: ReviewSession, dataset
         st.caption("Otherwise the imported decisions are the latest ones. A log that was taken in before adds nothing.")
         if not st.form_submit_button("Take it in", icon=":material/merge:") or file is None:
             return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / f"log{Path(file.name).suffix.lower()}"
-        copy.write_bytes(file.getvalue())
-        if not is_log(copy):
-            new = import_decisions(log, session.id, read_exported(copy, log, session), dataset, reviewer=reviewer)
-            st.success(f"{new:,} new decisions, under your name.", icon=":material/check:")
+    with uploaded(file) as path:
+        if not is_log(path):
+            taken = import_decisions(log, session.id, read_decisions(path, dataset), dataset, reviewer=reviewer)
+            tell(str(file.name), taken)
             return
-        frame = read_log(copy)
-    take_in(log, session, dataset, frame, blind=blind, by=reviewer)
-
-
-def take_in(
-    log: DecisionLog, session: ReviewSession, dataset: LabeledImages, frame: pd.DataFrame, *, blind: bool, by: str
-) -> None:
-    """Import a log and say what came of it. `blind` marks its images as decided independently, and gives them to
-    nobody; taking in the same log again adds nothing, and goes on where it was cut off."""
-    found = import_log(log, session, frame, dataset)
-    if blind:
-        marks = [Given(sample, by, True, withdrawn=True) for sample in found.samples]
-        assign(log, session.id, marks, by=by, batch=f"import-{digest(sorted(found.samples))[:32]}")
+        frame = read_log(path)
+    found = merge_log(log, session, frame, dataset, blind=blind, by=reviewer)
     st.success(
         f"{found.new:,} new, {found.known:,} known already; reviewers: {plain(', '.join(found.reviewers))}.",
         icon=":material/check:",
