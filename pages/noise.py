@@ -47,7 +47,7 @@ def main() -> None:
             elif name == "Near-duplicates":
                 noise_duplicates.draw(workspace, file, dataset)
             else:
-                noise_sets.draw(workspace, file)
+                noise_sets.draw(workspace, file, dataset)
 
 
 def _noise(file: ScoreFile, files: Sequence[ScoreFile], classes: int) -> Noise:

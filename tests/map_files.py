@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from fvm_core.influence.store import read_scores
 from fvm_core.workspace import Workspace
 
 
-def scored_digits(workspace: Workspace) -> tuple[LabeledImages, dict[str, Any]]:
+def scored_digits(
+    workspace: Workspace, *, validation: dict[str, Any] | None = None
+) -> tuple[LabeledImages, dict[str, Any]]:
     """Add the digits and scores of method `posterior`, honest about the noise; return them and the provenance."""
     add_dataset(workspace, "digits", DatasetSpec("digits", label="noisy"))
     digits = open_named(workspace, "digits")
@@ -27,7 +30,8 @@ def scored_digits(workspace: Workspace) -> tuple[LabeledImages, dict[str, Any]]:
     q = rng.dirichlet(np.full(10, 0.3), n) * 0.3
     q[np.arange(n), digits.clean_labels] += 0.7
     path = workspace.scores / "digits-fvm" / "posterior.parquet"
-    return digits, write_score_file(path, digits, -np.log(np.maximum(q, 1e-9)), method="posterior")
+    scores = -np.log(np.maximum(q, 1e-9))
+    return digits, write_score_file(path, digits, scores, method="posterior", validation=validation)
 
 
 def write_map(
@@ -50,8 +54,9 @@ def write_map(
 
 
 def write_neighbours(
-    workspace: Workspace, dataset: LabeledImages, provenance: dict[str, Any], near: dict[int, tuple[int, float]]
-) -> None:
+    workspace: Workspace, dataset: LabeledImages, provenance: dict[str, Any], near: dict[int, tuple[int, float]], *,
+    path: Path | None = None,
+) -> None:  # fmt: skip
     """Write neighbours in which row i has, of two, the one in `near` first: (row, pixel difference)."""
     n = len(dataset)
     places = np.stack([(np.arange(n) + 1) % n, (np.arange(n) + 2) % n], 1)
@@ -62,7 +67,7 @@ def write_neighbours(
         "id": dataset.ids.tolist(), "row": np.arange(n), "neighbours": places,
         "similarity": np.full((n, 2), 0.5, np.float32), "pixel_rms": apart,
     }  # fmt: skip
-    write_frame(neighbours_path(workspace, Seen.behind(provenance)), NEIGHBOUR_SCHEMA, columns, provenance)
+    write_frame(path or neighbours_path(workspace, Seen.behind(provenance)), NEIGHBOUR_SCHEMA, columns, provenance)
 
 
 def frame_of(workspace: Workspace) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from app_pages import button, open_page, run_jobs_here, texts, visible
@@ -9,7 +11,8 @@ from map_files import frame_of, scored_digits, write_neighbours
 from streamlit.testing.v1 import AppTest
 
 from fvm_core.data.dataset import DatasetSpec
-from fvm_core.data.registry import add_dataset
+from fvm_core.data.registry import add_dataset, open_named
+from fvm_core.embedding.store import Seen, across_path
 from fvm_core.workspace import Workspace
 from pages.ui import gallery as gallery_module
 from pages.ui.noise_classes import class_quality
@@ -100,6 +103,44 @@ def test_shared_images_are_looked_for_by_the_job_of_the_load_page(
     add_dataset(workspace, "clean", DatasetSpec("digits", label="clean", options={"split": "validation"}))
     run_jobs_here(monkeypatch, "overlap_view")
     assert "The two sets share no image" in texts(open_tab("Training and validation"))
+
+
+def test_near_duplicates_across_both_sets_are_shown_and_left_out_of_either(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job's file is written by hand: training images 3 and 5 are nearly the clean images 10 and 11."""
+    add_dataset(workspace, "clean", DatasetSpec("digits", label="clean", options={"split": "validation"}))
+    clean = open_named(workspace, "clean")
+    about = {"name": "clean", "spec": {}, "fingerprint": clean.fingerprint}
+    digits, provenance = scored_digits(workspace, validation=about)
+    run_jobs_here(monkeypatch, "overlap_view")
+    started: list[dict[str, Any]] = []
+    monkeypatch.setattr("pages.ui.job_view.start_job", lambda ws, kind, args, title: started.append({"k": kind} | args))
+    page = open_tab("Training and validation")
+    page.button(key="across_start").click().run()
+    path = across_path(workspace, Seen.behind(provenance), clean.fingerprint)
+    assert not page.exception and [(one["k"], one["validation"], one["key"]) for one in started] == [
+        ("across", "clean", path.stem)
+    ]
+    assert started[0]["expected"] == {
+        "model": "0" * 64, "dataset": digits.fingerprint, "validation": clean.fingerprint,
+    }  # fmt: skip
+    write_neighbours(workspace, digits, provenance, {3: (10, 4.0), 5: (11, 9.0)}, path=path)
+    page = open_tab("Training and validation")
+    told = visible(texts(page))
+    assert "2 such pairs" in told
+    (pairs,) = [str(one.proto.body) for one in page.get("html") if "fvm-pairs" in str(one.proto.body)]
+    assert pairs.count("<img ") == 4 and pairs.index(str(digits.ids[3])) < pairs.index(str(clean.ids[10]))
+    page.slider(key="noise_across_within").set_value(5).run()
+    assert "1 such pairs" in visible(texts(page))
+    page.button(key="noise_across_make").click().run()
+    assert not page.exception and not page.error
+    made = open_named(workspace, "digits-no-near-copies")
+    assert made.ids.tolist() == [one for one in digits.ids.tolist() if one != digits.ids[3]]
+    next(one for one in page.get("button_group") if one.key == "noise_across_side").set_value("validation").run()
+    page.button(key="noise_across_make").click().run()
+    assert set(clean.ids) - set(open_named(workspace, "clean-no-near-copies").ids) == {clean.ids[10]}
+    assert "clean-no-near-copies is clean without 1 images" in visible(texts(page))
 
 
 def test_the_matrix_writes_shares_and_leaves_the_diagonal_uncoloured() -> None:

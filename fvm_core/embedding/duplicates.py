@@ -1,4 +1,4 @@
-"""Images that are nearly the same: near by what the model sees, and in their pixels."""
+"""Images that are nearly the same: near by what the model sees, and in their pixels. In one set, or across two."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from fvm_core.embedding.store import NeighbourTable
 
 @dataclass(frozen=True)
 class NearPairs:
-    """m pairs, the most alike first: `first` < `second` (m,) int64 rows of the dataset; `pixel_rms` (m,) float32, root
-    mean square difference of the pixels, 0 to 255; `similarity` (m,) float32, cosine of the features."""
+    """m pairs, the most alike first: `first` < `second` (m,) int64 rows of the dataset (across two sets: of the first
+    and of the second one); `pixel_rms` (m,) float32, root mean square difference of the pixels, 0 to 255; `similarity`
+    (m,) float32, cosine of the features."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -43,3 +44,16 @@ def near_pairs(table: NeighbourTable, *, within: float) -> NearPairs:
     order = np.lexsort((ends[once, 1], ends[once, 0], rms))
     ends = ends[once][order]
     return NearPairs(ends[:, 0], ends[:, 1], rms[order], similarity[order])
+
+
+def pairs_across(table: NeighbourTable, *, within: float) -> NearPairs:
+    """Return each pair of an image of one set and one of its nearest in another set (`fvm_core.embedding.across`) whose
+    pixels differ by at most `within`.
+
+    Cost: n * k.
+    """
+    at, rank = np.nonzero(table.pixel_rms <= within)
+    first, second = table.rows[at], table.neighbours[at, rank]
+    rms, similarity = table.pixel_rms[at, rank], table.similarity[at, rank]
+    order = np.lexsort((second, first, rms))
+    return NearPairs(first[order], second[order], rms[order], similarity[order])

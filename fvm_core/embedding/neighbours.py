@@ -57,6 +57,30 @@ def nearest(features: NDArray[np.float32], *, count: int, told: Callable[[int, i
     return _sorted(rows, places, exact=True)
 
 
+def nearest_among(
+    features: NDArray[np.float32], others: NDArray[np.float32], *, count: int,
+    told: Callable[[int, int], None] | None = None,
+) -> Neighbours:  # fmt: skip
+    """Return the `count` nearest rows of the (m, d) `others` (m if fewer) for each of the (n, d) `features`, as
+    `nearest` does within one set; `places` are rows of `others`. Every pair is compared.
+
+    Cost: n * m * d, some seconds for 50,000 rows of 64 beside 10,000.
+    """
+    n, k = len(features), min(count, len(others))
+    if k < 1:
+        return Neighbours(np.empty((n, 0), np.int64), np.empty((n, 0), np.float32))
+    rows = unit(np.vstack([features, others]))
+    here, there = rows[:n], rows[n:]
+    index = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(there)
+    places = np.empty((n, k), np.int64)
+    for start in range(0, n, CHUNK):
+        part = here[start : start + CHUNK]
+        places[start : start + len(part)] = index.kneighbors(part, return_distance=False)
+        if told:
+            told(start + len(part), n)
+    return _sorted(here, places, exact=True, others=there)
+
+
 def _others(found: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.int64]:
     """Drop from each row of `found` the sample itself, or the last one where copies crowded it out."""
     mine = found == own[:, None]
@@ -71,30 +95,35 @@ def _approximate(rows: NDArray[np.float32], k: int) -> Neighbours:
     return _sorted(rows, _others(found.astype(np.int64), np.arange(len(rows))), exact=False)
 
 
-def _sorted(rows: NDArray[np.float32], places: NDArray[np.int64], *, exact: bool) -> Neighbours:
+def _sorted(
+    rows: NDArray[np.float32], places: NDArray[np.int64], *, exact: bool, others: NDArray[np.float32] | None = None
+) -> Neighbours:
+    searched = rows if others is None else others
     similarity = np.empty(places.shape, np.float32)
     for start in range(0, len(rows), CHUNK):
         part = slice(start, start + CHUNK)
-        similarity[part] = np.einsum("id,ikd->ik", rows[part], rows[places[part]])
+        similarity[part] = np.einsum("id,ikd->ik", rows[part], searched[places[part]])
     order = np.argsort(-similarity, axis=1, kind="stable")
     return Neighbours(np.take_along_axis(places, order, 1), np.take_along_axis(similarity, order, 1), exact)
 
 
 def pixel_distance(
     pixels: Callable[[NDArray[np.int64]], NDArray[np.uint8]], places: NDArray[np.int64],
-    told: Callable[[int, int], None] | None = None,
+    told: Callable[[int, int], None] | None = None, *,
+    others: Callable[[NDArray[np.int64]], NDArray[np.uint8]] | None = None,
 ) -> NDArray[np.float32]:  # fmt: skip
     """Return (n, k) float32: root mean square difference of the pixels (0 to 255) of image i and its neighbour k.
 
-    `pixels(places)` gives the decoded images (b, h, w, c) uint8 of positions in ascending order or not. 0: the same
-    pixels. Cost: n * k images read.
+    `pixels(places)` gives the decoded images (b, h, w, c) uint8 of positions in ascending order or not, `others` those
+    of the set that `places` are of, where it is another one. 0: the same pixels. Cost: n * k images read.
     """
+    searched = others or pixels
     out = np.empty(places.shape, np.float32)
     for start in range(0, len(places), CHUNK // 4):
         part = places[start : start + CHUNK // 4]
         own = pixels(np.arange(start, start + len(part))).astype(np.int16).reshape(len(part), -1)
         for rank in range(part.shape[1]):
-            other = pixels(part[:, rank]).reshape(len(part), -1)
+            other = searched(part[:, rank]).reshape(len(part), -1)
             gap = (own - other).astype(np.float32)
             out[start : start + len(part), rank] = np.sqrt(np.einsum("ij,ij->i", gap, gap) / gap.shape[1])
         if told:

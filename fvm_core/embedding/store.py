@@ -88,6 +88,12 @@ def neighbours_path(workspace: Workspace, seen: Seen) -> Path:
     return workspace.cache / "neighbours" / f"{seen.key}.parquet"
 
 
+def across_path(workspace: Workspace, seen: Seen, other: str) -> Path:
+    """Return cache/across/KEY.parquet (NEIGHBOUR_SCHEMA, `neighbours` being rows of the dataset with the fingerprint
+    `other`)."""
+    return workspace.cache / "across" / f"{digest([seen.key, other])[:32]}.parquet"
+
+
 def write_frame(path: Path, schema: pa.Schema, columns: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
     """Write the columns of MAP_SCHEMA or NEIGHBOUR_SCHEMA whole or not at all; (n, k) arrays become lists."""
     arrays = [_array(columns[field.name], field.type) for field in schema]
