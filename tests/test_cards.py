@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+import pandas as pd
+
 from pages.ui.cards import card, grid
+from pages.ui.figure_table import table
 
 EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
 
@@ -53,3 +56,11 @@ def test_a_suggestion_equal_to_the_given_label_is_not_an_arrow() -> None:
 def test_grid_holds_all_cards() -> None:
     cards = [card("", name=str(number), given="cat", suggested="", truth="", bars=[]) for number in range(3)]
     assert sum(attributes.get("class") == "fvm-card" for _, attributes in parse(grid(cards))) == 3
+
+
+def test_a_table_escapes_every_word_and_marks_the_best() -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    frame = pd.DataFrame({evil: ["1", evil]}, index=pd.Index([evil, "b"], name="Method"))
+    body = table(frame, best=[[True], [False]], alt=f'"{evil}')
+    assert "<img" not in body and body.count("&lt;img") == 4
+    assert "<td><b>1</b></td>" in body and 'aria-label="&quot;&lt;img' in body

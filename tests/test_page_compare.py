@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from xml.etree import ElementTree
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from app_pages import add_digits, open_page, texts
 from invented_scores import Invented, invent, write_run, write_snapshots
+from streamlit.testing.v1 import AppTest
 
 from fvm_core.data.registry import open_named
 from fvm_core.influence.methods import DEFAULT_METHODS
@@ -14,6 +18,17 @@ from fvm_core.workspace import Workspace
 
 DATA = invent(400)
 EVIL = "<img src=x onerror=alert(1)> [x](http://e) :red[boo]"
+
+
+def detection_cells(app: AppTest) -> dict[str, list[tuple[str, bool]]]:
+    """Return the rows of the table of the Detection tab: each cell's text, and whether it is bold."""
+    body = next(str(one.proto.body) for one in app.get("html") if "fvm-table" in str(one.proto.body))
+    found = re.search("<table.*</table>", body, re.DOTALL)
+    assert found
+    rows = ElementTree.fromstring(found[0]).iterfind("tbody/tr")
+    return {
+        str(row[0].text): [("".join(cell.itertext()), cell.find("b") is not None) for cell in row[1:]] for row in rows
+    }
 
 
 def three_models(workspace: Workspace, data: Invented = DATA) -> None:
@@ -43,17 +58,17 @@ def test_detection_table_equals_sklearn_and_tells_who_beats_whom(workspace: Work
 
     three_models(workspace)
     app = open_page("compare", compare_tab="Detection")
-    table = app.table[0].value
+    table = detection_cells(app)
     frame = pq.read_table(workspace.scores / "m-fvm" / "influence.parquet").to_pandas()
     wrong = frame["label"] != frame["clean_label"]
-    cells = table.loc["FVM"].str.strip("*").tolist()
+    cells = [text for text, _ in table["FVM"]]
     assert cells[0] == f"{100 * roc_auc_score(wrong, frame['suspicion']):.2f}"
     assert cells[1] == f"{100 * average_precision_score(wrong, frame['suspicion']):.2f}"
     top = frame.sort_values("suspicion", ascending=False, kind="stable").head(int(wrong.sum()))
     assert cells[2] == f"{100 * (top['label'] != top['clean_label']).mean():.2f}"
     assert cells[4] == f"{100 * (frame['suggested'] == frame['clean_label'])[wrong].mean():.2f}"
-    best = table.iloc[:, 0].str.strip("*").astype(float).max()
-    assert all(cell.startswith("**") == (float(cell.strip("*")) == best) for cell in table.iloc[:, 0])
+    best = max(float(row[0][0]) for row in table.values())
+    assert all(bold == (float(text) == best) for ((text, bold), *_) in table.values())
     assert "is beaten by a plain baseline of the same model" in texts(app)
 
 

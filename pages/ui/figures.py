@@ -209,7 +209,9 @@ def rank_heatmap(matrix: pd.DataFrame) -> go.Figure:
     )
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(tickangle=-40)
-    finish(figure, height=150 + 36 * max(len(labels), 5), keyed=False)
+    longest = max((len(str(label)) for label in matrix.index), default=0)
+    room = {"l": 24 + 7 * longest, "b": 24 + 5 * longest} if longest <= 40 else None
+    finish(figure, height=150 + 36 * max(len(labels), 5), keyed=False, room=room)
     return figure.update_xaxes(showgrid=False).update_yaxes(showgrid=False)
 
 

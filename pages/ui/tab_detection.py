@@ -9,7 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from pages.ui import chart
+from fvm_core.visible import visible
+from pages.ui import chart, figure_table
 from pages.ui.comparison import Samples, keys_of, shared_samples, values
 from pages.ui.detection import detection_curves, detection_table
 from pages.ui.figures import detection
@@ -33,21 +34,20 @@ LOOK = {
 }
 
 
-def printed(table: pd.DataFrame, k: int) -> pd.DataFrame:
-    """Return the table as Markdown cells: figures in percent with two decimals, the best of each column in bold."""
-    result = pd.DataFrame({"Method": [plain(label) for label in table["label"]]})
+def printed(table: pd.DataFrame, k: int) -> tuple[pd.DataFrame, list[list[bool]]]:
+    """Return the table as texts, figures in percent with two decimals, and which cells are the best of their column."""
+    result = pd.DataFrame(index=pd.Index([visible(label, limit=300) for label in table["label"]], name="Method"))
+    best = []
     for key, name in COLUMNS.items():
-        numbers = table[key]
-        best = numbers.max()
-        cells = []
-        for number in numbers:
-            cell = "–" if pd.isna(number) else f"{number:,.0f}" if key == "speed" else f"{number:.2f}"
-            best_here = (
-                key != "speed" and not pd.isna(number) and len(numbers) > 1 and round(number, 2) == round(best, 2)
-            )
-            cells.append(f"**{cell}**" if best_here else cell)
-        result[name.replace("@k", f"@{k:,}")] = cells
-    return result.set_index("Method")
+        numbers = table[key].to_numpy(dtype=float)
+        digits = 0 if key == "speed" else 2
+        result[name.replace("@k", f"@{k:,}")] = [
+            "–" if np.isnan(number) else f"{number:,.{digits}f}" for number in numbers
+        ]
+        ranked = key != "speed" and len(numbers) > 1 and not np.isnan(numbers).all()
+        top = round(float(np.nanmax(numbers)), 2) if ranked else np.nan
+        best.append([round(float(number), 2) == top for number in numbers])
+    return result, [list(row) for row in zip(*best, strict=True)]
 
 
 def draw(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> None:
@@ -63,7 +63,8 @@ def draw(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> None:
         format_func=lambda k: f"{k:,}" + (" (all wrong labels)" if k == wrong else ""), width=420,
     )  # fmt: skip
     table = detection_table(files, k=k)
-    st.table(printed(table, k), border="horizontal")
+    cells, best = printed(table, k)
+    st.html(figure_table.table(cells, best=best, alt="How well each method finds wrong labels and suggests right ones"))
     chart.csv_button(table.drop(columns="model"), name="detection")
     st.caption(
         f"Over {total:,} samples whose true label is known, {wrong:,} of them mislabeled ({100 * wrong / total:.1f}%). "

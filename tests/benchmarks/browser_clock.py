@@ -11,19 +11,20 @@ from playwright.sync_api import Error, Page, WebSocket
 
 # What is on the page, in short: texts, ids of cards, curves; and whether all of it is there. Walks into shadow roots.
 SCRIPT = """
-const hosts = (main) => [...main.querySelectorAll('[data-testid^="stBidi"], [data-testid^="stBidi"] *')]
-  .filter((element) => element.shadowRoot);
+const hosts = (main) => [...main.querySelectorAll('[data-testid="stBidiComponentIsolated"]')]
+  .flatMap((element) => [element, ...element.querySelectorAll('*')]).filter((element) => element.shadowRoot);
 // Looking costs a few ms, so it is done only after something changed.
 let dirty = true, last = null;
 const watch = new MutationObserver(() => { dirty = true; });
 const watchAll = { subtree: true, childList: true, attributes: true, characterData: true };
 const watched = new WeakSet();
 const fvmSee = () => {
+  if (!dirty && last?.ready) return last;
   const main = document.querySelector('[data-testid="stMain"]');
   for (const root of [document, ...(main ? hosts(main).map((host) => host.shadowRoot) : [])])
-    if (!watched.has(root)) { watched.add(root); watch.observe(root, watchAll); dirty = true; }
-  if (dirty || !last?.ready) { dirty = false; last = fvmLook(); }
-  return last;
+    if (!watched.has(root)) { watched.add(root); watch.observe(root, watchAll); }
+  dirty = false;
+  return last = fvmLook();
 };
 window.fvmLook = () => {
   const main = document.querySelector('[data-testid="stMain"]');
