@@ -61,7 +61,7 @@ def load_adapter(model: nn.Module, folder: Path | str) -> Any:
         kept = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     try:
         config = peft.LoraConfig.from_pretrained(str(folder))
-        config.inference_mode, config.lora_dropout = False, 0.0
+        config.inference_mode, config.lora_dropout, config.base_model_name_or_path = False, 0.0, None
         wrapped = peft.get_peft_model(model, config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _another_base(folder, f"{error!s:.200}") from error
@@ -83,7 +83,9 @@ def _another_base(folder: Path, why: str) -> CheckpointError:
 
 
 def save_adapter(model: Any, folder: Path) -> None:
-    """Write adapter_config.json and adapter_model.safetensors, as peft loads them."""
+    """Write adapter_config.json and adapter_model.safetensors, as peft loads them; the base's path stays out."""
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = None
     model.save_pretrained(folder, safe_serialization=True)
     (folder / "README.md").unlink(missing_ok=True)
 
