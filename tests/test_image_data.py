@@ -12,7 +12,7 @@ from fvm_core.workspace import Workspace
 
 def test_the_demo_is_kept_as_three_sets_of_pairs(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    names = make_digit_styles(workspace, "Digits", styles=("stroke", "sketch"), training=4, validation=2)
+    names = make_digit_styles(workspace, "Digits", styles=("stroke", "sketch"), training=4, validation=2, practice=3)
     assert list_pairs(workspace) == sorted(names) == ["digits-pretrain", "digits-train", "digits-val"]
     pairs = read_pairs(workspace, "digits-train")
     assert (pairs.kind, len(pairs), pairs.class_names) == ("image", 8, ("stroke", "sketch"))

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.digits import open_digits
-from fvm_core.errors import SettingsError
+from fvm_core.errors import SettingsError, StorageError
 from fvm_core.files import atomic_write
 
 STYLES = {"stroke": "brush stroke", "pixelart": "pixelart", "sketch": "black and white line sketch"}
@@ -65,6 +65,7 @@ def write_digit_styles(
     styles: Sequence[str] = tuple(STYLES),
     training: int = 200,
     validation: int = 50,
+    practice: int | None = None,
     side: int = 16,
     wrong: float = 0.0,
     seed: int = 0,
@@ -73,9 +74,9 @@ def write_digit_styles(
     columns file_name, text, class (the style of the text), digit and wrong. Returns the number of pairs of each.
 
     Each style gets `training` and `validation` pairs (paper: 200 and 50), each of a digit that no other pair shows.
-    The digits that are left, drawn in every style, are for training the small model from scratch, so that it has seen
-    none of the others. A share `wrong` of the training pairs is drawn in another style than the text says. A pure
-    function of the settings, bit for bit.
+    The digits that are left (at most `practice` of them), drawn in every style, are for training the small model from
+    scratch, so that it has seen none of the others. A share `wrong` of the training pairs is drawn in another style
+    than the text says. A pure function of the settings, bit for bit.
 
     Raises:
         SettingsError: no or unknown styles, more pairs than there are digits, or a share that cannot be planted.
@@ -87,8 +88,10 @@ def write_digit_styles(
         raise SettingsError(
             f"`styles` must be some of {', '.join(STYLES)}, once each, got {list(styles)}. Choose some."
         )
-    if min(training, validation) < 1:
-        raise SettingsError(f"`training` and `validation` must be >= 1, got {training} and {validation}.")
+    if min(training, validation) < 1 or (practice is not None and practice < 1):
+        raise SettingsError(
+            f"`training`, `validation` and `practice` must be >= 1, got {training}, {validation} and {practice}."
+        )
     if not 0 <= wrong < 1 or (wrong and len(styles) < 2):
         raise SettingsError(f"`wrong` must be in [0, 1), and 0 with one style, got {wrong}. Choose another share.")
     needed = len(styles) * (training + validation)
@@ -105,7 +108,7 @@ def write_digit_styles(
         for split, count in (("train", training), ("validation", validation)):
             chosen[split] += [(style, int(row)) for row in order[place : place + count]]
             place += count
-    chosen["pretrain"] = [(style, int(row)) for row in order[place:] for style in styles]
+    chosen["pretrain"] = [(style, int(row)) for row in order[place:][:practice] for style in styles]
     planted = set(generator.permutation(len(chosen["train"]))[: round(wrong * len(chosen["train"]))].tolist())
     for split, pairs in chosen.items():
         lines = []
@@ -115,14 +118,21 @@ def write_digit_styles(
             drawn = others[int(generator.integers(len(others)))] if strange else style
             down, right = (int(step) for step in generator.integers(-1, 2, 2))
             name = f"{style}/{row:04d}.png"
-            with atomic_write(Path(folder) / split / name) as file:
-                Image.fromarray(draw(images[row], drawn, side=side, shift=(down, right))).save(file, "PNG")
+            _write(Path(folder) / split / name, draw(images[row], drawn, side=side, shift=(down, right)))
             digit = int(truth[row])
             about = {"class": style, "digit": WORDS[digit], "wrong": strange}
             lines.append({"file_name": name, "text": caption(style, digit), **about})
         with atomic_write(Path(folder) / split / "metadata.jsonl", "w", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
     return {split: len(pairs) for split, pairs in chosen.items()}
+
+
+def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, "PNG")
+    except OSError as error:
+        raise StorageError(f"`{path}` could not be written ({error.strerror or error}). Free disk space.") from error
 
 
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

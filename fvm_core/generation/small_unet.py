@@ -60,7 +60,7 @@ def build_small(settings: SmallUnetSettings, prompts: Sequence[str], *, seed: in
             attention_head_dim=settings.heads,  # the number of heads, in spite of its name (diffusers issue 2011)
         )
     scheduler = diffusers.DDPMScheduler(
-        num_train_timesteps=TRAIN_STEPS, beta_schedule="squaredcos_cap_v2", clip_sample=False
+        num_train_timesteps=TRAIN_STEPS, beta_schedule="squaredcos_cap_v2", clip_sample=False, steps_offset=1
     )
     diffusion = Diffusion(unet.eval(), text_encoder.eval(), tokenizer, scheduler, None)
     diffusion.tokens(list(dict.fromkeys(prompts)))
