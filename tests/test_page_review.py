@@ -51,8 +51,8 @@ def started(workspace: Workspace, digits: LabeledImages) -> str:
     return open_session(log, name="first", reviewer="Ada", dataset="digits", fingerprint=digits.fingerprint).id
 
 
-def run() -> AppTest:
-    return open_page("review")
+def run(**state: Any) -> AppTest:
+    return open_page("review", **state)
 
 
 def stored(workspace: Workspace) -> list[Decision]:
@@ -209,7 +209,7 @@ def test_export_in_another_form_of_the_images_chosen_above(
     run_jobs_here(monkeypatch, "export_forms")
     digits = scored(workspace)
     started(workspace, digits)
-    page = run()
+    page = run(export_forms=True)
     page.number_input(key="review_top").set_value(7).run()
     page.selectbox(key="export_form").set_value("imagefolder")
     page.selectbox(key="export_rows").set_value("ids")
@@ -228,7 +228,7 @@ def test_report_of_the_review(
 ) -> None:
     run_jobs_here(monkeypatch, "report_part")
     started(workspace, scored(workspace))
-    page = run()
+    page = run(report=True)
     page.slider(key="report_flagged").set_value(20)
     page.button(key="report_start").click().run()
     assert not page.exception and not page.error

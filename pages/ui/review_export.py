@@ -68,12 +68,20 @@ def export_section(
         _downloads(st.session_state.get(f"review_exported_{session.id}"))
     with right, shown(stop=False):
         _use(workspace, session, dataset, write)
-    with st.expander("For other tools, with or without the images", icon=":material/ios_share:", key="export_forms"):
-        export_forms(workspace, session, dataset, write, lambda: read_ids(file.path, shown_positions()))
-    with st.expander("Decisions from elsewhere into this review", icon=":material/merge:", key="review_import_part"):
-        review_import.draw(log, session, dataset, reviewer)
-    with st.expander("A report for people who were not there", icon=":material/description:", key="report"):
-        report_part(workspace, session, file)
+    with _closed("For other tools, with or without the images", "ios_share", "export_forms") as part:
+        if part.open:
+            export_forms(workspace, session, dataset, write, lambda: read_ids(file.path, shown_positions()))
+    with _closed("Decisions from elsewhere into this review", "merge", "review_import_part") as part:
+        if part.open:
+            review_import.draw(log, session, dataset, reviewer)
+    with _closed("A report for people who were not there", "description", "report") as part:
+        if part.open:
+            report_part(workspace, session, file)
+
+
+def _closed(title: str, icon: str, key: str) -> Any:
+    """Return a part whose contents are made and sent only while it is open, which it tells as `open`."""
+    return st.expander(title, icon=f":material/{icon}:", key=key, on_change="rerun")
 
 
 def _downloads(files: Exported | None) -> None:
