@@ -32,7 +32,7 @@ class PairLoss:
     """The mean loss of the pairs at `positions` (see `tuning.solver.LossFunction`), computed `piece` pairs at a time.
 
     With more than one piece the value carries the exact gradient without the graphs of all pieces at once: memory is
-    that of one piece.
+    that of one piece. Pairs of like length go together, so that little is padding.
     """
 
     task: GenerationTask
@@ -48,6 +48,8 @@ class PairLoss:
         with told_when_full("`micro_batch`"):
             if len(chosen) <= self.piece:
                 return self.task.losses(self.task.batch(chosen)).mean()
+            pairs = self.task.pairs
+            chosen.sort(key=lambda row: len(pairs.prompts[row]) + len(pairs.targets[row]))
             values = list(lora_parameters(self.task.model).values())
             total, sums = 0.0, [torch.zeros_like(value) for value in values]
             for part in batches_of(len(chosen), self.piece):
