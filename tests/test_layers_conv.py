@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from fvm_core.influence.conv_ways import Ways, by_way, turned, way_for
 from fvm_core.influence.layers import BLOCK, add_squares, contract
-from fvm_core.influence.layers_conv import ConvRule, Ways, by_way, turned, way_for
+from fvm_core.influence.layers_conv import ConvRule
 from fvm_core.influence.scratch import Scratch
 
 KINDS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {

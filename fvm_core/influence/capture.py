@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from fvm_core.influence.affine_norms import affine_norms
 from fvm_core.influence.layers import Calls
 
 Consumer = Callable[[str, list[int], list[Calls]], None]
@@ -39,10 +40,13 @@ class Capture:
     """Hooks on the named modules of a model in `evaluating`.
 
     `backward` may be called several times after one `forward`; a layer's input is given up as soon as the last gradient
-    that needs it has met it. `channels_last`: images go through in that layout.
+    that needs it has met it. `channels_last`: images go through in that layout. `half`: where a layer's
+    gradient is a matrix product of input and output gradient, the consumer gets both in bf16; the passes are fp32.
     """
 
-    def __init__(self, model: nn.Module, calls: dict[str, int], *, channels_last: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, calls: dict[str, int], *, channels_last: bool = False, half: bool = False
+    ) -> None:
         self.model, self.expected, self.channels_last = model, calls, channels_last
         self.bytes_out = dict.fromkeys(calls, 0)
         self._inputs: dict[str, list[Tensor]] = {}
@@ -54,6 +58,7 @@ class Capture:
         self._consumer: Consumer | None = None
         self._together: frozenset[str] = frozenset()
         self._index = 0
+        self._rounded = frozenset(name for name in calls if half and _multiplies(model.get_submodule(name)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (b, c), attached to a graph that reaches every hooked layer's output."""
@@ -65,7 +70,7 @@ class Capture:
         ]
         x = x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), affine_norms(self.model):
                 logits = self.model(x.detach())
         finally:
             for handle in handles:
@@ -94,6 +99,8 @@ class Capture:
     def _arrived(self, name: str, call: int, grad: Tensor) -> None:
         if self._consumer is None or (self._wanted is not None and name not in self._wanted):
             return
+        if name in self._rounded and grad.dim() > 2:
+            grad, self._inputs[name][call] = grad.bfloat16(), self._inputs[name][call].bfloat16()
         if self.expected[name] > 1 or name in self._together:
             self._grads[name].append((self._index, call, grad))
             if self._closing and self.expected[name] == 1:
@@ -151,6 +158,10 @@ class Capture:
             consumer(name, indices, many)
             if self._final:
                 self._inputs[name] = []
+
+
+def _multiplies(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and module.weight.dtype == torch.float32
 
 
 def parameter_uses(outputs: Iterable[Tensor]) -> dict[int, int]:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from fvm_core.errors import DataError
-from fvm_core.influence.capture import Capture, evaluating
 from fvm_core.influence.conv_patches import padded, patches
-from fvm_core.influence.layers import Calls, LinearRule
+from fvm_core.influence.layers import Calls, LinearRule, widened
 from fvm_core.influence.layers_conv import ConvRule
 from fvm_core.influence.per_sample import SquaredGradients
 
@@ -92,19 +91,16 @@ def kronecker_factors(
         DataError: no sample.
     """
     layers = factored_layers(engine)
-    calls = {name: engine.plan.calls[name] for name in layers}
     totals: dict[str, tuple[Tensor, Tensor]] = {}
     count = 0
 
     def consume(layer: str, indices: list[int], many: list[Calls]) -> None:
         module = engine.model.get_submodule(layer)
         for a, g in many[0]:
-            _add(totals, layer, module, a, g, engine.budget)
+            _add(totals, layer, module, widened(a), widened(g), engine.budget)
 
     for x, y in batches:
-        with evaluating(engine.model):
-            capture = Capture(engine.model, calls)
-            logits = capture.forward(x)
+        with engine.captured(x, layers) as (capture, logits):
             capture.backward(logits, [pull(logits.detach(), y)], consume)
         count += len(x)
         if progress:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor
 
-from fvm_core.influence.capture import Capture, evaluating
 from fvm_core.influence.fallback import fallback_gradients
 from fvm_core.influence.layers import Calls
 from fvm_core.influence.per_sample import SquaredGradients
@@ -29,23 +27,15 @@ def visit_gradients(engine: SquaredGradients, x: Tensor, pull: Callable[[Tensor]
     mode. Rows of a layer come in order, a few at a time within the engine's budget; each layer's rows are complete
     before the call returns. The tensors are the caller's to change.
     """
-    with evaluating(engine.model):
-        plan = engine.plan
-        capture = Capture(engine.model, plan.calls, channels_last=plan.channels_last)
-        if plan.alone:
-            with torch.no_grad():
-                logits = torch.cat([engine.model(sample.unsqueeze(0)) for sample in x])
-        else:
-            logits = capture.forward(x)
-        cotangent = pull(logits.detach())
+    with engine.captured(x) as (capture, logits):
+        plan, cotangent = engine.plan, pull(logits.detach())
 
         def consume(layer: str, indices: list[int], many: list[Calls]) -> None:
             module, owned = engine.model.get_submodule(layer), plan.owned[layer]
             for rows, grads in plan.rules[layer].pieces(module, many[0], engine.budget):
                 visit(layer, rows, {owned[key]: value for key, value in grads.items()})
 
-        if not plan.alone:
-            capture.backward(logits, [cotangent], consume)
+        capture.backward(logits, [cotangent], consume)
         if plan.fallback:
             for rows, grads in fallback_gradients(
                 engine.model, plan.fallback, x, cotangent, budget=engine.budget, by_loop=plan.by_loop

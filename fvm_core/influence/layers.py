@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from fvm_core.influence.fused import fused_summed, fused_weighted, usable
+
 Calls = list[tuple[Tensor, Tensor]]
 """One (input, output gradient) pair for each time the layer ran in the forward pass; first axis b in both."""
 
@@ -24,6 +26,11 @@ BLOCK = 32768
 def default_budget(device: torch.device) -> int:
     """Return the budget for a device, in bytes."""
     return CPU_BUDGET if device.type == "cpu" else DEVICE_BUDGET
+
+
+def widened(value: Tensor) -> Tensor:
+    """Return half precision as fp32, in which all sums are taken; anything else as it is."""
+    return value.float() if value.is_floating_point() and value.element_size() < 4 else value
 
 
 def contract(squares: Tensor, weight: Tensor) -> Tensor:
@@ -74,13 +81,13 @@ class Rule:
             piece = slice(start, min(rows, start + step))
             total: dict[str, Tensor] = {}
             for a, g in calls:
-                for name, value in self.grads(module, a[piece], g[piece]).items():
+                for name, value in self.grads(module, widened(a[piece]), widened(g[piece])).items():
                     total[name] = total[name] + value if name in total else value
             yield piece, total
 
     def weighted(self, module: Any, calls: Calls, weights: Mapping[str, Tensor], budget: int) -> dict[str, Tensor]:
         """Return {local name: (b,) sum over the parameter of weight * gradient^2}."""
-        out = {name: calls[0][0].new_zeros(calls[0][0].shape[0]) for name in weights}
+        out = {name: weight.new_zeros(calls[0][0].shape[0]) for name, weight in weights.items()}
         for piece, grads in self.pieces(module, calls, budget):
             for name, weight in weights.items():
                 out[name][piece] = contract(grads[name].square_(), weight.reshape(-1))
@@ -121,8 +128,14 @@ class LinearRule(Rule):
 
     def weighted(self, module: Any, calls: Calls, weights: Mapping[str, Tensor], budget: int) -> dict[str, Tensor]:
         a, g = calls[0]
+        if len(calls) == 1 and "weight" in weights and usable(module, a, g):
+            out = {"weight": fused_weighted(module, a, g.unsqueeze(1), weights["weight"])[:, 0]}
+            if "bias" in weights:
+                out["bias"] = _bias(g).square_() @ weights["bias"]
+            return out
         if len(calls) > 1 or a.dim() > 2:
             return super().weighted(module, calls, weights, budget)
+        a, g = widened(a), widened(g)
         g_squared, out = g.square(), {}
         if "weight" in weights:
             out["weight"] = ((g_squared @ weights["weight"]) * a.square()).sum(1)
@@ -132,10 +145,19 @@ class LinearRule(Rule):
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
         a, g = calls[0]
+        if len(calls) == 1 and usable(module, a, g):
+            out = {"weight": fused_summed(module, a, g)}
+            return out if module.bias is None else out | {"bias": _bias(g).square_().sum(0)}
         if len(calls) > 1 or a.dim() > 2:
             return super().summed(module, calls, budget)
+        a, g = widened(a), widened(g)
         g_squared = g.square()
         out = {"weight": (g_squared.t() @ a.square()).flatten()}
         if module.bias is not None:
             out["bias"] = g_squared.sum(0)
         return out
+
+
+def _bias(g: Tensor) -> Tensor:
+    """Return (b, out) fp32: the gradient g (b, ..., out) summed over positions."""
+    return widened(g).reshape(len(g), -1, g.shape[-1]).sum(1)

@@ -1,37 +1,27 @@
 """Exact per-sample gradients of convolutions in 1 to 3 axes: any groups, stride, dilation, padding and its mode.
 
-Three ways to the same gradient, the fastest by shape. All take the gradients g (b, m * out, *positions) of one or of m
-labels at once: the input is laid out once for all of them.
+The input is laid out once for all labels, and the gradients are taken in the way that is the fastest for their shapes
+(`conv_ways.py`), filter by filter where one sample's would not stay in the caches.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fvm_core.influence.conv_patches import channel_patches, padded, patches
-from fvm_core.influence.layers import Calls, Rule, add_squares, contract
+from fvm_core.influence.conv_pairs import floats as pair_floats
+from fvm_core.influence.conv_pairs import pays, weighted_by_pairs
+from fvm_core.influence.conv_ways import Ways, by_columns, by_way, columns_of, turned, way_for
+from fvm_core.influence.fused import fused_summed, fused_weighted, usable
+from fvm_core.influence.layers import Calls, Rule, add_squares, contract, widened
 from fvm_core.influence.scratch import Scratch
 
-MANY_POSITIONS, FEW_CHANNELS = 128, 32
-"""From so many positions, below so many channels (or with groups of any size), oneDNN's grouped convolution beats
-copied patches and a matrix product (measured on AVX2)."""
-
-SHORT_RUN = 8
-"""Channels below which patches are copied along the positions instead."""
-
-
-class Ways(StrEnum):
-    """GROUPED: samples side by side as groups of one convolution. CHANNELS, POSITIONS: a matrix product with copied
-    patches, laid out along the channels or along the positions. PRODUCTS: for one input channel a group."""
-
-    GROUPED, CHANNELS, POSITIONS, PRODUCTS = "grouped", "channels", "positions", "products"
+TOGETHER, LEAST_FILTERS = 4, 32
+"""Samples that share one reading of large weights, and filters that a matrix product should have (measured)."""
 
 
 class ConvRule(Rule):
@@ -70,127 +60,99 @@ class ConvRule(Rule):
         """As `weighted` for each of the m; the input is laid out once for as many as the budget holds."""
         if any(len(calls) > 1 for calls in many):
             return [super(ConvRule, self).weighted(module, calls, weights, budget) for calls in many]
-        (a, g), rows = many[0][0], len(many[0][0][0])
-        once, each = self.floats(module, a, g) - module.weight.numel(), module.weight.numel() + g[0].numel()
-        size = 1 if module.groups > 1 else max(1, min(len(many), (budget // 4 - once) // each))
-        step = max(1, budget // (4 * (once + size * each)))
-        weight = weights.get("weight")
-        way = way_for(module, a, g)
-        if weight is not None and way is Ways.CHANNELS:
-            weight = self._turned(module, weight)
+        a, g = many[0][0]
         pulls = g.unsqueeze(1) if len(many) == 1 else torch.stack([calls[0][1] for calls in many], dim=1)
-        out = {name: a.new_zeros(rows, len(many)) for name in weights}
+        out: dict[str, Tensor] = {}
+        if "bias" in weights:
+            sums = widened(pulls).flatten(3).sum(3)
+            out["bias"] = contract(sums.flatten(0, 1).square_(), weights["bias"]).view(sums.shape[:2])
+        if "weight" in weights:
+            if usable(module, a, g):
+                out["weight"] = fused_weighted(module, a, pulls, weights["weight"])
+            else:
+                out["weight"] = self._weighted_weight(module, widened(a), widened(pulls), weights["weight"], budget)
+        return [{name: out[name][:, index] for name in weights} for index in range(len(many))]
+
+    def _weighted_weight(self, module: Any, a: Tensor, pulls: Tensor, weight: Tensor, budget: int) -> Tensor:
+        """Return (b, m): sum of weight * gradient^2 for `pulls` (b, m, out, *positions)."""
+        rows, m = pulls.shape[:2]
+        way = way_for(module, a, pulls[:, 0])
+        once, each = self.floats(module, a, pulls[:, 0]) - weight.numel(), weight.numel() + pulls[0, 0].numel()
+        size = 1 if module.groups > 1 else max(1, min(m, (budget // 4 - once) // each))
+        shape = pulls.shape[3:].numel(), weight[0].numel(), len(weight)
+        paired = module.groups == 1 and way.copies and pays(m, *shape)
+        step = max(1, budget // (4 * (once + (pair_floats(m, *shape) if paired else size * each))))
+        if step < TOGETHER and module.groups == 1 and way.copies:
+            step = max(step, min(TOGETHER, budget // (4 * once)))
+        step = -(-rows // -(-rows // step))  # even pieces
+        weight = self._turned(module, weight) if way is Ways.CHANNELS else weight.reshape(len(weight), -1)
+        out = a.new_empty(rows, m)
         for start in range(0, rows, step):
-            for low in range(0, len(many), size):
-                here = slice(start, start + step), slice(low, low + size)
-                group = pulls[here]
-                b, m = group.shape[:2]
+            here = slice(start, start + step)
+            columns = columns_of(way, module, a[here], pulls.shape[3:], self.scratch) if way.copies else None
+            if paired and columns is not None:
+                out[here] = weighted_by_pairs(columns, pulls[here].flatten(3), weight, self.scratch)
+                continue
+            for low in range(0, m, size):
+                group = pulls[here, low : low + size]
+                if columns is not None and module.groups == 1:
+                    out[here, low : low + size] = self._by_filters(columns, group.flatten(3), weight, budget)
+                    continue
                 wide = group.flatten(1, 2)
-                if weight is not None:
-                    grads = by_way(way, module, a[here[0]], wide, self.scratch)
-                    out["weight"][here] = contract(grads.view(b * m, -1).square_(), weight.reshape(-1)).view(b, m)
-                if "bias" in weights:
-                    sums = wide.flatten(2).sum(2).view(b * m, -1)
-                    out["bias"][here] = contract(sums.square_(), weights["bias"]).view(b, m)
-        return [{name: value[:, index] for name, value in out.items()} for index in range(len(many))]
+                if columns is None:
+                    grads = by_way(way, module, a[here], wide, self.scratch)
+                else:
+                    grads = by_columns(columns, wide, module.groups, self.scratch)
+                squares = grads.view(group.shape[0] * group.shape[1], -1).square_()
+                out[here, low : low + size] = contract(squares, weight.reshape(-1)).view(group.shape[:2])
+        return out
+
+    def _by_filters(self, columns: Tensor, pulls: Tensor, weight: Tensor, budget: int) -> Tensor:
+        """Return (b, m) for copied patches and pulls (b, m, out, t), as many filters at once as the budget holds."""
+        b, m, filters = pulls.shape[:3]
+        inner = columns.shape[2]
+        height = max(LEAST_FILTERS, budget // (4 * b * m * inner))
+        parts = []
+        for low in range(0, filters, height):
+            wide = pulls[:, :, low : low + height].flatten(1, 2)
+            room = self.scratch.room("gradients", (b, wide.shape[1], inner), columns)
+            squares = torch.bmm(wide, columns, out=room).view(b * m, -1).square_()
+            parts.append(contract(squares, weight[low : low + height].reshape(-1)))
+        total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0, dtype=torch.float64).to(weight.dtype)
+        return total.view(b, m)
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
         if len(calls) > 1:
             return super().summed(module, calls, budget)
         a, g = calls[0]
+        out = {}
+        if usable(module, a, g):
+            out["weight"] = fused_summed(module, a, g)
+        else:
+            out["weight"] = self._summed_weight(module, widened(a), widened(g), budget)
+        if module.bias is not None:
+            out["bias"] = widened(g).flatten(2).sum(2).square_().sum(0)
+        return out
+
+    def _summed_weight(self, module: Any, a: Tensor, g: Tensor, budget: int) -> Tensor:
         step = max(1, budget // (4 * self.floats(module, a, g)))
         way = way_for(module, a, g)
         total = a.new_zeros(module.weight.numel())
         for start in range(0, len(a), step):
             piece = slice(start, start + step)
             add_squares(total, by_way(way, module, a[piece], g[piece], self.scratch))
-        if way is Ways.CHANNELS:
-            total = turned(module, total.unsqueeze(0), back=True).squeeze(0)
-        out = {"weight": total}
-        if module.bias is not None:
-            out["bias"] = g.flatten(2).sum(2).square_().sum(0)
-        return out
+        return turned(module, total.unsqueeze(0), back=True).squeeze(0) if way is Ways.CHANNELS else total
 
     def _turned(self, module: Any, weight: Tensor) -> Tensor:
-        """Return `turned` weights; those of the last call are kept, since they serve every batch."""
+        """Return `turned` weights (out, i); those of the last call are kept, since they serve every batch."""
         kept = self._last.get(id(module))
         if kept is None or kept[0] is not weight or kept[1] != weight._version:
-            kept = self._last[id(module)] = weight, weight._version, turned(module, weight.reshape(1, -1))
+            again = turned(module, weight.reshape(1, -1)).view(len(weight), -1)
+            kept = self._last[id(module)] = weight, weight._version, again
         return kept[2]
 
 
-def way_for(module: Any, a: Tensor, g: Tensor) -> Ways:
-    """Return the fastest way for these shapes, whatever the number of samples and labels."""
-    grouped, inner = module.groups > 1, module.in_channels // module.groups
-    if not grouped and math.prod(module.kernel_size) == 1 and inner >= SHORT_RUN:
-        return Ways.CHANNELS
-    fast = a.device.type == "cpu" and a.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    suited = grouped or SHORT_RUN <= inner < FEW_CHANNELS
-    if fast and suited and g.shape[2:].numel() >= MANY_POSITIONS:
-        return Ways.GROUPED
-    if grouped and inner == 1:
-        return Ways.PRODUCTS
-    return Ways.POSITIONS if inner < SHORT_RUN else Ways.CHANNELS
-
-
-def by_way(way: Ways, module: Any, a: Tensor, g: Tensor, scratch: Scratch) -> Tensor:
-    """Return (b, m * weight's elements): in the parameter's order, or `turned` where the way is CHANNELS."""
-    if way is Ways.GROUPED:
-        return by_grouped_convolution(module, a, g)
-    if way is Ways.PRODUCTS:
-        return by_products(module, a, g)
-    return by_patches(way, module, a, g, scratch)
-
-
 def _patch_floats(module: Any, a: Tensor, g: Tensor) -> int:
-    if way_for(module, a, g) in (Ways.GROUPED, Ways.PRODUCTS):
+    if not way_for(module, a, g).copies:
         return 0
     return module.in_channels * math.prod(module.kernel_size) * math.prod(g.shape[2:])
-
-
-def turned(module: Any, weight: Tensor, *, back: bool = False) -> Tensor:
-    """Return (b, elements) with each filter's channels moved last, or `back` first."""
-    inner, kernel = module.weight.shape[1], math.prod(module.kernel_size)
-    shape = (len(weight), -1, kernel, inner) if back else (len(weight), -1, inner, kernel)
-    return weight.view(shape).transpose(2, 3).flatten(1)
-
-
-def by_grouped_convolution(module: Any, a: Tensor, g: Tensor) -> Tensor:
-    """Samples laid side by side as groups: one weight gradient of a grouped convolution is that of each sample."""
-    axes = len(module.kernel_size)
-    rows, filters = g.shape[:2]
-    explicit = isinstance(module.padding, str) or module.padding_mode != "zeros"
-    a = padded(module, a) if explicit else a
-    padding = [0] * axes if explicit else list(module.padding)
-    return torch.ops.aten.convolution_backward(
-        g.reshape(1, -1, *g.shape[2:]), a.reshape(1, -1, *a.shape[2:]),
-        a.new_empty(rows * filters, *module.weight.shape[1:]), None,
-        list(module.stride), padding, list(module.dilation), False, [0] * axes, rows * module.groups,
-        [False, True, False],
-    )[1].view(rows, -1)  # fmt: skip
-
-
-def by_patches(way: Ways, module: Any, a: Tensor, g: Tensor, scratch: Scratch) -> Tensor:
-    """G = B A over copied patches A, group by group. A 1x1 convolution's patches are its input."""
-    find = channel_patches if way is Ways.CHANNELS else patches
-    view = find(module, padded(module, a), g.shape[2:])
-    batch, positions = len(g) * module.groups, g.shape[2:].numel()
-    if way is Ways.CHANNELS:
-        unfolded = scratch.copied("patches", view).view(batch, positions, -1)
-    else:
-        unfolded = scratch.copied("patches", view).view(batch, -1, positions).transpose(1, 2)
-    pulls = g.flatten(2) if module.groups == 1 else g.reshape(batch, -1, positions)
-    out = scratch.room("gradients", (batch, pulls.shape[1], unfolded.shape[2]), g)
-    return torch.bmm(pulls, unfolded, out=out).view(len(g), -1)
-
-
-def by_products(module: Any, a: Tensor, g: Tensor) -> Tensor:
-    """Where each group has one input channel: products summed at each place of the kernel."""
-    view = patches(module, padded(module, a), g.shape[2:])
-    wide = g.reshape(g.shape[0], module.groups, -1, *g.shape[2:])
-    weight = g.new_empty(*wide.shape[:3], *module.kernel_size)
-    places: Any = itertools.product(*(range(k) for k in module.kernel_size))
-    for place in places:
-        here = view[:, :, :, *place]
-        weight[..., *place] = (wide * here).flatten(3).sum(3)
-    return weight.flatten(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -15,6 +15,8 @@ from fvm_core.influence.fallback import fallback_gradients
 from fvm_core.influence.forward_pass import ForwardPass, total
 from fvm_core.influence.layers import Calls, default_budget
 from fvm_core.influence.plan import Plan, make_plan
+
+PRECISIONS = ("fp32", "bf16")
 
 HIDDEN_TOP = 2
 """Hidden layers with matrices or filters among the `top_layers`."""
@@ -37,10 +39,19 @@ class SquaredGradients:
 
     The model is run in eval mode and left as it was. Memory: one batch's activations and output gradients (of several
     labels: up to HELD_BYTES), and `budget` bytes for one layer's per-sample gradients; never (b, p).
+    `precision` "bf16": a layer's input and the gradient at its output are multiplied in bf16 and summed in fp32, with
+    the kernels of `fused.py`; elsewhere they are only rounded. The passes, the residual and norms stay fp32: in bf16
+    the model would be another one (tests/benchmarks/bf16_rank.py).
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, *, budget: int | None = None) -> None:
-        self.model, self.budget = model, budget or default_budget(example.device)
+    precision = "fp32"
+
+    def __init__(
+        self, model: nn.Module, example: Tensor, *, budget: int | None = None, precision: str = "fp32"
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise SettingsError(f"`precision` must be one of {PRECISIONS}, got {precision!r}.")
+        self.model, self.budget, self.precision = model, budget or default_budget(example.device), precision
         self.plan: Plan = make_plan(model, example)
 
     @property
@@ -52,12 +63,19 @@ class SquaredGradients:
     def running(self, x: Tensor, weights: Mapping[str, Tensor]) -> Iterator[ForwardPass]:
         """Run the model on x (b, ...) once, for any number of backward passes within the block."""
         local = self._local(weights)
-        with evaluating(self.model):
-            capture = Capture(
-                self.model, {name: self.plan.calls[name] for name in local}, channels_last=self.plan.channels_last
-            )
-            logits = self._alone(x) if self.plan.alone else capture.forward(x)
+        with self.captured(x, local) as (capture, logits):
             yield ForwardPass(self.model, self.plan, self.budget, x, weights, local, capture, logits)
+
+    @contextmanager
+    def captured(self, x: Tensor, layers: Iterable[str] | None = None) -> Iterator[tuple[Capture, Tensor]]:
+        """Run the model on x (b, ...) once, with hooks on `layers` (None: all that have a rule); the logits (b, c).
+
+        Where samples of a batch affect each other there is no rule, and the logits have no graph.
+        """
+        calls = {name: self.plan.calls[name] for name in (self.plan.calls if layers is None else layers)}
+        with evaluating(self.model):
+            capture = Capture(self.model, calls, channels_last=self.plan.channels_last, half=self.precision == "bf16")
+            yield capture, self._alone(x) if self.plan.alone else capture.forward(x)
 
     def contributions(
         self, x: Tensor, cotangents: Callable[[Tensor], Tensor], weights: Mapping[str, Tensor]
@@ -97,9 +115,7 @@ class SquaredGradients:
             for key, value in self.plan.rules[layer].summed(module, many[0], self.budget).items():
                 totals[owned[key]] += value.view_as(totals[owned[key]])
 
-        with evaluating(self.model):
-            capture = Capture(self.model, self.plan.calls, channels_last=self.plan.channels_last)
-            logits = self._alone(x) if self.plan.alone else capture.forward(x)
+        with self.captured(x) as (capture, logits):
             pull = pull_of(logits.detach())
             capture.backward(logits, [pull], consume)
             if not self.plan.fallback:
