@@ -30,5 +30,5 @@ page = st.navigation(
 if read_only.draw_link(current_workspace()):
     st.stop()
 sign_in.gate()
-tour.draw(current_workspace())
+tour.draw(current_workspace(), page.url_path or "home")
 page.run()

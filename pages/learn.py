@@ -15,8 +15,9 @@ def main() -> None:
     workspace = current_workspace()
     st.title("Learn")
     st.markdown("Why flat minima make influence scores trustworthy: the paper's figures and formulas, to play with.")
-    take_away.choices()
-    tour.invitation(workspace)
+    with take_away.choices():
+        st.space("stretch")
+        tour.invitation(workspace)
     with shown():
         files, snapshots = listed(workspace)
     tabs = st.tabs(list(PARTS.values()), key="learn_tab", bind="query-params")

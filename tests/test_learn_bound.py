@@ -40,6 +40,26 @@ def test_scores_of_one_sign_break_the_assumption() -> None:
     assert not found.holds and found.error_wrong == 1 and found.error_right == 0
 
 
+def test_the_range_form_is_never_below_the_root_of_1_over_e_and_eq_11_only_outside_eq_39() -> None:
+    rng = np.random.default_rng(3)
+    seen = [0, 0]
+    for _ in range(300):
+        wrong = rng.random(8) < 0.5
+        wrong[:2] = True, False
+        values = rng.normal(size=8) + np.where(wrong, -1, 1) * rng.uniform(0, 4)
+        found = bound_of(values, wrong, risk=float(rng.uniform(0.1, 12)))
+        if found.holds:
+            assert found.by_range >= math.exp(-0.5)
+            assert found.by_risk >= found.by_range if found.spanned else found.by_risk <= found.by_range
+            seen[found.spanned] += 1
+    assert min(seen) > 20
+
+
+def test_two_values_as_far_apart_as_can_be_reach_the_least_bound() -> None:
+    found = bound_of(np.array([1.0, -1.0]), np.array([False, True]), risk=2.0)
+    assert found.by_range == found.by_risk == pytest.approx(math.exp(-0.5)) and found.spanned
+
+
 def test_hoeffding_bounds_the_error_of_bounded_draws() -> None:
     rng = np.random.default_rng(0)
     for mu in (0.1, 0.3, 0.45):

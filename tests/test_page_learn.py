@@ -24,8 +24,18 @@ from fvm_core.learn.toy_risk import foretell
 from fvm_core.learn.toy_steps import SOLVERS, ToySettings, points_of, toy_path
 from fvm_core.learn.toy_surface import FLAT, SHARP, START, two_basins
 from fvm_core.models.store import ModelRecord, read_record, write_record
+from fvm_core.tuning.solvers import SOLVER_INFO
 from fvm_core.workspace import Workspace
-from pages.ui import learn_bound, learn_flag, learn_questions, learn_risk, learn_sam, learn_surface, take_away
+from pages.ui import (
+    learn_bound,
+    learn_flag,
+    learn_paths,
+    learn_questions,
+    learn_risk,
+    learn_sam,
+    learn_surface,
+    take_away,
+)
 
 TABS = list(learn_questions.PARTS.values())
 RISK, SAM, REAL, FADING, BOUND, FLAGS = TABS
@@ -70,22 +80,32 @@ def test_a_step_of_sam_is_turned_piece_by_piece(workspace: Workspace) -> None:
     assert "3 of 5: ascent to w + e" in texts(app)
     button(app, "Back").click().run()
     assert "2 of 5" in texts(app) and "SGD: sharp" in texts(app) and "SAM: flat" in texts(app)
+    for _ in range(4):
+        button(app, "Next").click().run()
+    assert "1 of 5" in texts(app) and app.number_input(key="sam_step").value == 2
+    button(app, "Back").click().run()
+    assert "5 of 5" in texts(app) and app.number_input(key="sam_step").value == 1
+    app.get("button_group")[-1].set_value("sgd").run()
+    assert "3 of 3: the step" in texts(app)
 
 
 def test_the_paths_chart_has_a_frame_a_step_with_play_and_pause() -> None:
     surface, settings = two_basins(), ToySettings()
     paths = {name: toy_path(surface, name, np.array(START), settings, steps=7) for name in SOLVERS}
-    figure = learn_sam.paths_chart(surface, paths)
+    figure = learn_paths.paths_chart(surface, paths)
     assert len(figure.frames) == 8 and len(figure.layout.sliders[0].steps) == 8
     assert [item.label for item in figure.layout.updatemenus[0].buttons] == ["Play", "Pause"]
     for number, name in enumerate(SOLVERS):
-        np.testing.assert_allclose(figure.frames[3].data[number].x, points_of(paths[name])[:4, 0])
-    table = learn_sam.table(paths)
+        line, dot = figure.frames[3].data[2 * number : 2 * number + 2]
+        np.testing.assert_allclose(line.x, points_of(paths[name])[:4, 0], atol=1e-4)
+        np.testing.assert_allclose((*dot.x, *dot.y), points_of(paths[name])[3], atol=1e-4)
+        drawn = figure.data[figure.frames[3].traces[2 * number]]
+        assert (drawn.name, drawn.mode) == (SOLVER_INFO[name].title, "lines+markers")
+    table = learn_paths.paths_table(paths)
     assert table.groupby("solver").size().to_dict() == dict.fromkeys(SOLVERS, 8)
-    step = paths["lpf"][0]
-    for piece in range(5):
-        assert len(learn_sam.step_chart(surface, step, piece, "#000000").data) >= 2
-    assert (learn_sam.step_table(step)["what"] == "w + e").sum() == settings.draws
+    for piece, traces in enumerate((3, 4, 8, 12, 13)):
+        assert len(learn_paths.step_chart(surface, paths["lpf"], 2, piece, "#000000").data) == traces
+    assert (learn_paths.step_table(paths["lpf"][0])["what"] == "w + e").sum() == settings.draws == 4
 
 
 @pytest.fixture
@@ -194,17 +214,22 @@ def test_one_image_is_opened_up_and_its_sum_is_the_files(ready: Workspace, monke
     assert not app.exception and not app.error
     said = visible(texts(app))
     assert "All terms of the given label add up to" in said and "Why the smallest wins" in said
-    assert len(app.get("plotly_chart")) == 1 and len(app.dataframe) == 1
+    assert len(app.get("plotly_chart")) == 1 and len(app.dataframe) == 2
     (path,) = (ready.root / "learn").glob("flag-*.parquet")
     frame = read_table(path, FLAG).frame
     sums = learn_flag.layer_sums(frame)
     assert list(sums.columns) == ["conv1", "bn1", "conv2", "bn2", "fc"] and len(sums) == 10
+    layers = learn_flag.by_layer(frame, 3)
+    assert layers["layer"].tolist() == list(sums.columns)
+    np.testing.assert_allclose(layers["sum of g² / (F + d)"], sums.loc[3])
+    conv = frame[(frame["label"] == 3) & (frame["layer"] == "conv1") & (frame["index"] < 0)]
+    assert layers["length of g"][0] == pytest.approx(np.linalg.norm(conv["gradient"]))
     table = learn_flag.largest(frame, 3, count=6)
     assert table["g² / (F + d)"].is_monotonic_decreasing and len(table) == 6
     totals = sums.sum(axis=1)
     figure = learn_flag.sums_chart(sums, [str(k) for k in range(10)], 2, 2)
     heights = np.sum([trace.y for trace in figure.data], axis=0)
-    np.testing.assert_allclose(heights, totals)
+    np.testing.assert_allclose(heights, totals, rtol=1e-5)
     assert figure.layout.xaxis.type == "category" and figure.data[0].x[2] == "2 (given, smallest)"
 
 
@@ -222,6 +247,25 @@ def test_large_type_and_pictures_are_chosen_for_the_whole_page(workspace: Worksp
 def test_a_chart_as_html_needs_no_network() -> None:
     page = take_away.as_html(go.Figure(go.Scatter(x=[1], y=[2])), title="A chart").decode()
     assert "A chart" in page and len(page) > 1_000_000 and "<script src=" not in page
+
+
+def test_the_numbers_behind_figure_1_are_the_curves_and_both_estimates() -> None:
+    risk = learn_risk.risk_of(learn_risk.WIDTHS, (learn_risk.DEPTH, learn_risk.DEPTH))
+    starts = [risk.minimum(0) + 0.2, risk.minimum(1) + 0.2]
+    table = learn_risk.table(risk, starts, -0.4)
+    assert set(table["curve"]) == {"risk"} | {f"{o} order, {n}" for o in ("first", "second") for n in learn_risk.NAMES}
+    wanted = foretell(risk, starts[0], -0.4)
+    for order, change in (("first", wanted.first), ("second", wanted.second)):
+        part = table[table["curve"] == f"{order} order, sharp"]
+        assert part["risk"].iloc[-1] - part["risk"].iloc[0] == pytest.approx(change)
+        assert part["theta"].iloc[[0, -1]].tolist() == pytest.approx([starts[0], starts[0] - 0.4])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_picture_has_the_paper_that_its_words_are_for(dark: bool) -> None:
+    figure = take_away.Look(large=True, dark=dark).put_on(go.Figure(layout={"height": 400}))
+    assert (figure.layout.paper_bgcolor, figure.layout.font.color) == (take_away.PAPER[dark], take_away.INK[dark])
+    assert figure.layout.height == 1.25 * 400 + 24 and figure.layout.xaxis.tickfont.color == take_away.INK[dark]
 
 
 def test_answers_about_the_risk_are_true() -> None:

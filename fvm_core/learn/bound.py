@@ -59,8 +59,13 @@ class Bound:
 
     @property
     def holds(self) -> bool:
-        """Return whether Eq. 10, the assumption of the theorem, holds."""
+        """Return whether Eq. 10, the assumption of the theorem, holds. Then `by_range` is at least exp(-1/2)."""
         return self.mean_right > 0 > self.mean_wrong
+
+    @property
+    def spanned(self) -> bool:
+        """Return whether the range of I is at most the perturbed risk (Eq. 39); else Eq. 11 does not follow."""
+        return self.reach <= self.risk
 
 
 def bound_of(influence: NDArray[np.float64], wrong: NDArray[np.bool_], *, risk: float, epsilon: float = 1.0) -> Bound:

@@ -20,10 +20,13 @@ from pages.ui.theme import CLEAN, MISLABELED
 from pages.ui.tune_watch import model_metrics
 
 LEFT_OUT = (
-    "**The target is a guess.** The true sign of the influence, I*, would need a retraining for each sample. Here, as "
-    "in Section 4.1, right labels count as helpful and wrong ones as harmful.",
-    "**The proof puts the true change in place of the estimate** (Eq. 38: I = R(θ_z) − R(θ)). An estimate that is that "
-    "right has no sign error left to bound; for a real estimate Eq. 39 is a hope.",
+    r"**The target is a guess.** The true sign of the influence, $\mathcal I^*$, would need a retraining for each "
+    "sample. Here, as in Section 4.1, right labels count as helpful and wrong ones as harmful.",
+    r"**The proof puts the true change in place of the estimate** (Eq. 38: $\mathcal I=R(\theta_z)-R(\theta)$). "
+    "An estimate that is that right has no sign error left to bound; for a real estimate Eq. 39 is a hope.",
+    "**It is never small.** Where Eq. 10 holds, the two means have zero between them, so μ is at most half of the "
+    "range and Eq. 37 never below exp(−1/2) = 0.61: Hoeffding's inequality for one draw. Eq. 11 goes lower only where "
+    "the risk is less than the range, and there Eq. 39 does not hold. A coin has an error of 0.5.",
     "**Units.** Eq. 6 drops the weight of one sample, 1/N. Eq. 11 compares the influence with a risk in nats, so there "
     "the 1/N matters, and with it the bound says nothing (it is 1).",
     "**Averages, not samples.** Eq. 10 asks the means of both kinds to have the right signs; where it fails, the "
@@ -93,12 +96,15 @@ def draw(workspace: Workspace, snapshots: Sequence[ScoreFile]) -> None:
 
 def bound_table(found: dict[int, Bound]) -> pd.DataFrame:
     """Return one row a step with every quantity."""
-    return pd.DataFrame([{"step": step, "holds": item.holds, **item.__dict__} for step, item in found.items()])
+    return pd.DataFrame(
+        [{"step": step, "holds": item.holds, "spanned": item.spanned, **item.__dict__} for step, item in found.items()]
+    )
 
 
 def words(item: Bound) -> str:
     """Return a list in Markdown: each quantity of the theorem with a sentence of what it means."""
     holds = "so Eq. 10 holds" if item.holds else "so **Eq. 10 fails** and the theorem says nothing here"
+    spans, follows = ("no more than", "follows") if item.spanned else ("more than", "does **not** follow")
     return "\n".join(
         f"- {line}"
         for line in (
@@ -106,8 +112,8 @@ def words(item: Bound) -> str:
             f"**μ = {item.mu:.3g}**: how far the weaker of the two means is from zero. Fading drives it to 0.",
             f"**Perturbed risk = {item.risk:.3g} nats**: validation loss plus SAM's gap. Tuning lowers it.",
             f"**Bound by the risk (Eq. 11) = {item.by_risk:.4f}**: at 1 it allows any error.",
-            f"**Bound by the range (Eq. 37) = {item.by_range:.4f}**: before the risk comes in; the influence spans "
-            f"{item.reach:.3g}.",
+            f"**Bound by the range (Eq. 37) = {item.by_range:.4f}**: before the risk comes in. The influence spans "
+            f"{item.reach:.3g}, {spans} the perturbed risk, so Eq. 11 {follows} from it (Eq. 39).",
             f"**Measured sign error = {item.sign_error:.1%}**: {item.error_right:.1%} of the right labels and "
             f"{item.error_wrong:.1%} of the wrong ones, over {item.samples:,} samples. Corollary 3.3 adds "
             f"{sample_term(samples=item.samples, delta=0.05):.3f} for a sample this small (δ = 0.05).",

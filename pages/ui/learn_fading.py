@@ -38,9 +38,13 @@ def choose(snapshots: Sequence[ScoreFile], key: str) -> ScoreFile | None:
     paths = {item.path: item for item in snapshots}
     name = st.selectbox(
         "Tuned model", list(paths), key=key, width=420,
-        format_func=lambda path: f"{paths[path].model or paths[path].run} · run {paths[path].run}",
+        format_func=lambda path: _title(paths[path]),
     )  # fmt: skip
     return paths[name]
+
+
+def _title(item: ScoreFile) -> str:
+    return item.run if item.model in ("", item.run) else f"{item.model} · run {item.run}"
 
 
 def draw(snapshots: Sequence[ScoreFile]) -> None:

@@ -28,6 +28,7 @@ from pages.ui.theme import CLEAN, FVM, MISLABELED, NEUTRAL
 from pages.ui.thumbnails import thumbnail
 
 NUMBERS = ("gradient g", "Fisher F", "g² / (F + d)")
+BY_LAYER = ("length of g", "mean of F", "sum of g² / (F + d)")
 INKS = (CLEAN, MISLABELED, FVM, "#E69F00", "#56B4E9", "#CC79A7", NEUTRAL)
 
 
@@ -129,7 +130,10 @@ def _terms(frame: pd.DataFrame, row: pd.Series, names: Sequence[str]) -> None:
         "Largest terms of the label", range(len(names)), index=given, key=f"flag_label_{row['row']}", width=260,
         format_func=names.__getitem__,
     )  # fmt: skip
-    number = {key: st.column_config.NumberColumn(key, format="scientific") for key in NUMBERS}
+    number = {key: st.column_config.NumberColumn(key, format="scientific") for key in (*NUMBERS, *BY_LAYER)}
+    st.markdown(f"**By layer**, given that the image were labelled {plain(names[int(label)])}:")
+    st.dataframe(by_layer(frame, int(label)), hide_index=True, key="flag_layers", column_config=number)
+    st.markdown("**The largest single terms**, over all layers:")
     st.dataframe(largest(frame, int(label)), hide_index=True, key="flag_terms", column_config=number)
 
 
@@ -139,6 +143,20 @@ def layer_sums(frame: pd.DataFrame) -> pd.DataFrame:
     table = whole.pivot_table(index="label", columns="layer", values="term", aggfunc="sum", sort=False)
     order = whole["layer"].drop_duplicates()
     return table[sorted(order, key=list(order)[::-1].index)].sort_index()
+
+
+def by_layer(frame: pd.DataFrame, label: int) -> pd.DataFrame:
+    """Return one row a layer, in the network's order: the gradient's length, F's mean over the layer's parameters (each
+    of them counted alike), the sum of its terms, and the share of s that it is."""
+    rows = frame[(frame["label"] == label) & (frame["index"] < 0)]
+    parts = rows.assign(square=rows["gradient"] ** 2).groupby("layer", sort=False)
+    table = parts.agg(square=("square", "sum"), fisher=("fisher", "mean"), term=("term", "sum")).iloc[::-1]
+    total = table["term"].sum()
+    shares = [f"{value:.1%}" for value in table["term"] / total] if total else ""
+    return pd.DataFrame(
+        {"layer": table.index, BY_LAYER[0]: table["square"].to_numpy() ** 0.5, BY_LAYER[1]: table["fisher"].to_numpy(),
+         BY_LAYER[2]: table["term"].to_numpy(), "share of s": shares}
+    )  # fmt: skip
 
 
 def largest(frame: pd.DataFrame, label: int, *, count: int = 15) -> pd.DataFrame:

@@ -35,9 +35,9 @@ def draw(workspace: Workspace) -> None:
         return
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     family = known[bar.selectbox("Models of", list(known), key="landscape_family", width=260)]
-    side = int(bar.number_input("Points a side", 5, 101, 21, step=2, key="landscape_side", width=150))
-    samples = int(bar.number_input("Samples of each set", 8, 10_000, 256, step=64, key="landscape_samples", width=180))
-    seed = int(bar.number_input("Seed", 0, 9999, 0, key="landscape_seed", width=110))
+    side = int(bar.number_input("Points a side", 5, 101, 21, step=2, key="landscape_side", width=160))
+    samples = int(bar.number_input("Samples of each set", 8, 10_000, 256, step=64, key="landscape_samples", width=190))
+    seed = int(bar.number_input("Seed", 0, 9999, 0, key="landscape_seed", width=130))
     settings = LandscapeSettings(side=side | 1, samples=samples, seed=seed)
     models = list_models(workspace)
     prints = [open_cached(workspace, name).fingerprint for name in (family.dataset, family.validation)]

@@ -40,17 +40,32 @@ QUESTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "landscape": (
         (
+            "On the plane, where is the loss on the noisy labels least, and where that on the clean set?",
+            "The noisy loss is least near the base, which learned the wrong labels; the clean loss near VM and FVM. "
+            "Tuning walks from one basin towards the other.",
+        ),
+        (
             "Compare the loss at the centre of a model's random panel with that at its mark on the plane.",
             "They are equal: both are the model itself.",
         ),
     ),
     "fading": (
         (
+            "Press *Next* to the last snapshot. Which of the two charts can still tell orange from blue?",
+            "Ours: the standard score of both kinds has gathered around 0, s of the mislabeled lies to the right of "
+            "the clean ones. The Compare page's tab *Tuning snapshots* has the same as curves.",
+        ),
+        (
             "Does the width of the bins change from snapshot to snapshot?",
             "No: all snapshots share their bins, so what shrinks is the score.",
         ),
     ),
     "bound": (
+        (
+            "Is the bound by the range (the dotted line) ever below 0.6?",
+            "Never where Eq. 10 holds: with one mean above zero and one below, μ is at most half of the range, and "
+            "exp(−2 · 0.5²) = 0.61. A bound that allows 61 % of the signs to be wrong promises less than a coin.",
+        ),
         (
             "Count a removal as 1/N of the influence. Which of the two bounds moves?",
             "Eq. 11 alone: its numerator shrinks with 1/N squared while the risk below stays. Eq. 37 divides by the "

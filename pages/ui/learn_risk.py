@@ -52,8 +52,10 @@ def draw() -> None:
         starts = [risk.minimum(which) + offset for which in (0, 1)]
         found = [foretell(risk, start, delta) for start in starts]
         figure = chart(risk, starts, found, delta, order or "second")
-        curve = pd.DataFrame({"theta": (t := np.linspace(-5, 5, 501)), "risk": risk.value(t)})
-        take_away.draw(figure, name="figure-1", data=curve, alt="A risk with a sharp and a flat minimum, and estimates")
+        take_away.draw(
+            figure, name="figure-1", data=table(risk, starts, delta),
+            alt="A risk with a sharp and a flat minimum, and estimates",
+        )  # fmt: skip
         st.table(_numbers(risk, starts, found))
     st.latex(
         r"R(\theta+\Delta\theta)-R(\theta)\;\approx\;\underbrace{g^\top\Delta\theta}_{\text{first order, Eq. 4}}"
@@ -74,6 +76,19 @@ def _numbers(risk: ToyRisk, starts: list[float], found: list[Foretold]) -> pd.Da
     return pd.DataFrame(rows, index=[f"{name} minimum" for name in NAMES])
 
 
+def table(risk: ToyRisk, starts: list[float], delta: float) -> pd.DataFrame:
+    """Return columns curve, theta, risk: the risk itself and both orders' estimates from each minimum to its end."""
+    t = np.linspace(-5, 5, 501)
+    frames = [pd.DataFrame({"curve": "risk", "theta": t, "risk": risk.value(t)})]
+    for name, start in zip(NAMES, starts, strict=True):
+        along = np.linspace(0, delta, 41)
+        line = float(risk.value(start)) + float(risk.slope(start)) * along
+        bent = line + float(risk.curvature(start)) * along**2 / 2
+        for order, values in (("first", line), ("second", bent)):
+            frames.append(pd.DataFrame({"curve": f"{order} order, {name}", "theta": start + along, "risk": values}))
+    return pd.concat(frames, ignore_index=True)
+
+
 def _signed(value: float) -> str:
     return f"{round(value, 3) + 0.0:+.3f}"
 
@@ -82,7 +97,9 @@ def chart(risk: ToyRisk, starts: list[float], found: list[Foretold], delta: floa
     """Return Figure 1: the curve and, at each minimum, the true and the estimated change and the gap between them."""
     t = np.linspace(-5, 5, 501)
     figure = go.Figure(
-        go.Scatter(x=t, y=risk.value(t), mode="lines", name="risk R(θ)", line={"color": CLEAN, "width": 3})
+        go.Scatter(
+            x=t, y=risk.value(t), mode="lines", name="risk R(θ)", line={"color": CLEAN, "width": 3, "simplify": False}
+        )
     )
     for name, colour, start, item in zip(NAMES, COLOURS, starts, found, strict=True):
         base, end = float(risk.value(start)), start + delta

@@ -63,9 +63,11 @@ def surface_chart(
     )  # fmt: skip
     if solid:
         low, high = spread
+        away = 1.35 if len(panels) > 2 else 1.0
         figure.update_scenes(
             xaxis_title_text=axes[0], yaxis_title_text=axes[1], zaxis_title_text="log10 loss",
-            zaxis_range=[low, high + 0.1 * (high - low)], camera={"eye": {"x": 1.9, "y": -2.1, "z": 1.2}},
+            zaxis_range=[low, high + 0.1 * (high - low)],
+            camera={"eye": {"x": 1.9 * away, "y": -2.1 * away, "z": 1.2 * away}},
             aspectmode="cube",
         )  # fmt: skip
     else:
