@@ -8,47 +8,20 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+import review_gallery
 from app_server import Server, screenshot, settle
 from contrast import check_colours
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
-from score_files import write_score_file
+from review_gallery import decisions, holding, ids, keys_of, make, pictures, saved
 
-from fvm_core.data.dataset import DatasetSpec, LabeledImages
-from fvm_core.data.registry import add_dataset, open_named
-from fvm_core.review.decision import Decision
-from fvm_core.review.keys import DEFAULT_KEYS, read_keys
-from fvm_core.review.log import DecisionLog
-from fvm_core.review.session import list_sessions
+from fvm_core.data.dataset import LabeledImages
+from fvm_core.data.registry import open_named
+from fvm_core.review.keys import DEFAULT_KEYS
 from fvm_core.review.steps import step_of
 
 pytestmark = pytest.mark.browser
-GRID = "Images in order of suspicion"
-
-
-def make(
-    server: Server, name: str, images: list[bytes], names: list[str], given: np.ndarray, scores: np.ndarray
-) -> None:
-    """Register a dataset of these images and a score file that suggests the class of the lowest score."""
-    path = server.workspace.root / f"{name}.parquet"
-    pq.write_table(pa.table({"image": images, "label": [names[k] for k in given]}), path)
-    add_dataset(server.workspace, name, DatasetSpec("parquet", path=str(path), image="image", label="label"))
-    data = open_named(server.workspace, name)
-    order = [names.index(one) for one in data.class_names]
-    write_score_file(server.workspace.scores / name / "influence.parquet", data, scores[:, order], name=name)
-
-
-def pictures(n: int, side: int = 16, seed: int = 1) -> list[bytes]:
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(n):
-        out = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(out, "PNG")
-        found.append(out.getvalue())
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -68,56 +41,7 @@ def animals(server: Server) -> LabeledImages:
 
 
 def open_review(server: Server, page: Page, scores: str = "animals · FVM") -> Locator:
-    """Open the review of one score file and return the gallery's grid."""
-    server.goto(page, "review")
-    choice = page.get_by_role("combobox", name="Scores")
-    choice.wait_for()
-    settle(page)
-    if len(list(server.workspace.scores.iterdir())) > 1 and choice.input_value() != scores:
-        earlier = page.locator(".card")
-        shown = earlier.first.get_attribute("data-id") if earlier.count() else None
-        choice.click()
-        page.get_by_role("option", name=scores, exact=True).click()
-        if shown is not None:  # the old list stays on the screen until the new one is there
-            expect(page.locator(f'.card[data-id="{shown}"]')).to_have_count(0)
-        settle(page)
-    page.wait_for_selector('.card, button:has-text("Start the review")')
-    start = page.get_by_role("button", name="Start the review")
-    if start.count():
-        start.click()
-    grid = page.get_by_role("listbox", name=GRID)
-    expect(grid.get_by_role("option").first).to_be_visible()
-    settle(page)
-    grid.focus()
-    return grid
-
-
-def decisions(server: Server) -> list[Decision]:
-    log = DecisionLog(server.workspace.review_url)
-    try:
-        found = [decision for session in list_sessions(log) for decision in log.read(session.id)]
-        return sorted(found, key=lambda decision: decision.number)
-    finally:
-        log.close()
-
-
-def holding(server: Server) -> dict[str, tuple[str, int | None]]:
-    log = DecisionLog(server.workspace.review_url)
-    try:
-        states = [log.replay(session.id).states() for session in list_sessions(log)]
-        return {sample: (one.action, one.label) for found in states for sample, one in found.items()}
-    finally:
-        log.close()
-
-
-def saved(page: Page, decided: int | None = None) -> None:
-    if decided is not None:
-        expect(page.locator(".figure").first).to_have_text(f"{decided}decided")
-    expect(page.locator(".saving")).to_have_text("All saved")
-
-
-def ids(grid: Locator) -> list[str]:
-    return [card.get_attribute("data-id") or "" for card in grid.get_by_role("option").all()]
+    return review_gallery.open_review(server, page, scores)
 
 
 def test_a_bulk_step_is_one_step_of_the_log_and_one_undo_takes_it_back_in_a_fresh_browser(
@@ -306,7 +230,7 @@ def test_keys_are_the_person_s_own_and_the_help_shows_them(
     saved(page, 1)
     assert [one.action for one in decisions(server)[before:]] == ["skip"]
     (reviewer,) = {one.reviewer for one in decisions(server)}
-    assert read_keys(server.workspace.reviewers, reviewer) == {**DEFAULT_KEYS, "skip": "j"}
+    assert keys_of(server, reviewer) == {**DEFAULT_KEYS, "skip": "j"}
 
     fresh = browser.new_context(viewport={"width": 1366, "height": 768})
     try:
@@ -328,7 +252,7 @@ def test_keys_are_the_person_s_own_and_the_help_shows_them(
         settle(again)
     finally:
         fresh.close()
-    assert read_keys(server.workspace.reviewers, reviewer) == dict(DEFAULT_KEYS)
+    assert keys_of(server, reviewer) == dict(DEFAULT_KEYS)
 
 
 def test_the_focus_stays_where_it_was(server: Server, animals: LabeledImages, page: Page) -> None:

@@ -15,14 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from app_server import Server, screenshot
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from review_gallery import decisions, ids, open_review, saved
 from score_files import write_score_file
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
 from fvm_core.data.registry import add_dataset, open_named
-from fvm_core.review.decision import Decision
-from fvm_core.review.log import DecisionLog
-from fvm_core.review.session import list_sessions
 
 pytestmark = pytest.mark.browser
 DECIDED = {"a": "accept", "k": "keep", "s": "skip", "u": "undo", "5": "pick"}
@@ -44,35 +42,6 @@ def dataset(server: Server) -> LabeledImages:
     return digits
 
 
-def open_review(server: Server, page: Page) -> Locator:
-    """Open the page, start the review if there is none, and return the gallery's grid."""
-    server.goto(page, "review")
-    page.wait_for_selector('.card, button:has-text("Start the review")', timeout=90_000)
-    start = page.get_by_role("button", name="Start the review")
-    if start.count():
-        start.click()
-    grid = page.get_by_role("listbox", name="Images in order of suspicion")
-    expect(grid.get_by_role("option").first).to_be_visible(timeout=60_000)
-    return grid
-
-
-def decisions(server: Server) -> list[Decision]:
-    log = DecisionLog(server.workspace.review_url)
-    try:
-        found = [decision for session in list_sessions(log) for decision in log.read(session.id)]
-        return sorted(found, key=lambda decision: decision.number)
-    finally:
-        log.close()
-
-
-def wait_saved(page: Page) -> None:
-    expect(page.locator(".saving")).to_have_text("All saved", timeout=30_000)
-
-
-def ids(grid: Locator) -> list[str]:
-    return [card.get_attribute("data-id") or "" for card in grid.get_by_role("option").all()]
-
-
 def test_sixty_keys_at_twenty_a_second_all_land(
     server: Server, dataset: LabeledImages, page: Page, browser: Browser
 ) -> None:
@@ -87,7 +56,7 @@ def test_sixty_keys_at_twenty_a_second_all_land(
         time.sleep(max(0.0, start + number * 0.05 - time.monotonic()))
         page.keyboard.press(key)
     rate = 59 / (time.monotonic() - start)
-    wait_saved(page)
+    saved(page)
     expect(grid).to_be_focused()
     expect(page.locator(".place")).to_contain_text("Page 3 of 55 · image 61 of 1,297")
     screenshot(page, "review-after-60-keys")
@@ -111,7 +80,7 @@ def test_sixty_keys_at_twenty_a_second_all_land(
         expect(again.locator(".place")).to_contain_text("image 1 of 1,237")
         assert not set(ids(grid)) & {decision.sample for decision in stored}
         again.keyboard.press("u")
-        wait_saved(again)
+        saved(again)
         expect(again.locator(".figure").first).to_have_text("59decided")
     finally:
         fresh.close()
@@ -147,7 +116,7 @@ def test_sixty_keys_timed_by_the_browser_all_land(
     record_property("milliseconds", took)
     print(f"60 keys in {took:.0f} ms")
     expect(page.locator(".place")).to_contain_text("Page 3 of", timeout=60_000)
-    wait_saved(page)
+    saved(page)
     new = decisions(server)[before:]
     assert [decision.action for decision in new] == [DECIDED[key] for key in keys]
     assert len({decision.sample for decision in new}) == 60
@@ -211,7 +180,7 @@ def test_nothing_is_saved_before_it_is_on_disk(server: Server, dataset: LabeledI
         blocker.execute("ROLLBACK")
         blocker.close()
     expect(card).to_have_attribute("data-state", "saved", timeout=30_000)
-    wait_saved(page)
+    saved(page)
     assert [d.action for d in decisions(server)[before:]] == ["keep", "accept"]
 
 
@@ -255,7 +224,7 @@ def test_words_from_files_stay_words(server: Server, dataset: LabeledImages, pag
     page.keyboard.press("p")
     page.keyboard.type("class 9")
     page.keyboard.press("Enter")
-    wait_saved(page)
+    saved(page)
     screenshot(page, "review-hostile")
     first, second = decisions(server)[-2:]
     assert len(decisions(server)) == before + 2
@@ -277,7 +246,7 @@ def test_a_tab_closed_too_soon_delivers_later(
     page.close()
     again = context.new_page()
     open_review(server, again)
-    wait_saved(again)
+    saved(again)
     expect(again.locator(".saving")).to_have_text("All saved")
     again.wait_for_timeout(500)
     assert [d.action for d in decisions(server)[before:]] == ["skip", "skip"]

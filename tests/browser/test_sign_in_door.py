@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_server import PATIENCE, ROOT, Server
-from conftest import free_port, wait_until_healthy
+from app_server import PATIENCE, Server, running_app
 from playwright.sync_api import Browser
 
 from fvm_core.report.document import Report
 from fvm_core.review.shared import make_link
-from fvm_core.workspace import Workspace
 
 pytestmark = pytest.mark.browser
 SECRETS = """[auth]
@@ -33,21 +28,9 @@ allowed = ["*"]
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("guarded")
     (secrets := root / "secrets.toml").write_text(SECRETS)
-    workspace, log, port = Workspace(root / "home"), root / "server.log", free_port()
-    workspace.exports.mkdir(parents=True)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    command += ["--server.headless", "true", "--secrets.files", str(secrets)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | {"FVM_STUDIO_HOME": str(workspace.root)}, stdout=output,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        wait_until_healthy(f"http://127.0.0.1:{port}", process, log)
-        yield Server(f"http://127.0.0.1:{port}", workspace, log)
-    finally:
-        process.kill()
-        process.wait()
+    with running_app(root, options=["--secrets.files", str(secrets)]) as running:
+        running.workspace.exports.mkdir()
+        yield running
 
 
 def test_the_first_address_after_a_start_is_no_way_past_the_door(guarded: Server, browser: Browser) -> None:
