@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tiny_diffusion import add_lora, image_folder, image_pairs, tiny_pixels, tiny_stable_diffusion
 
 from fvm_core.errors import DataError
+from fvm_core.generation.ask_job import run as ask
 from fvm_core.generation.diffusion_settings import DiffusionSettings
 from fvm_core.generation.diffusion_task import DiffusionTask, open_task
 from fvm_core.generation.image_data import add_image_folder
@@ -15,7 +17,7 @@ from fvm_core.generation.lora_gradients import layout_of, sample_gradients
 from fvm_core.generation.pairs import text_pairs
 from fvm_core.generation.register import register_base
 from fvm_core.generation.score_job import run as score
-from fvm_core.generation.score_store import read_matrix, read_samples
+from fvm_core.generation.score_store import answer_folder, read_answer, read_matrix, read_samples
 from fvm_core.generation.settings import LoraSettings
 from fvm_core.generation.store import model_path, read_pairs, read_record, write_pairs
 from fvm_core.generation.tune_job import run as tune
@@ -86,6 +88,11 @@ def test_a_pipeline_made_by_diffusers_is_tuned_and_scored(tmp_path: Path) -> Non
         for name, one in pairs.items()
     }
     expected = gradients["train"] @ gradients["val"].t()
+    asked = ask(context(tmp_path / "jobs/ask"), {"model": "flat", "prompt": "a red cross", "seed": 5}, workspace)
+    _, answer = read_answer(workspace, asked["key"])
+    assert asked["answer"] == "answer.png" and list(answer["id"]) == list(frame["id"]) and answer["influence"].std() > 0
+    drawn = Image.open(answer_folder(workspace, asked["key"]) / "answer.png")
+    assert drawn.tobytes() == task.generate("a red cross", seed=5).tobytes()
     got = torch.from_numpy(read_matrix(workspace, "flat", "tracin"))
     assert torch.allclose(got, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
 

@@ -168,6 +168,12 @@ def _parts(root: Path) -> list[str]:
             raise CheckpointError(
                 f"`{root}` must hold the folder `{name}`, which is not there. Copy the whole pipeline."
             )
+    files = root / "tokenizer"
+    forms = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+    if not any(all((files / name).is_file() for name in form) for form in forms):
+        raise CheckpointError(
+            f"`{files}` must hold the tokenizer (tokenizer.json, or vocab.json and merges.txt), and does not. Copy it."
+        )
     return parts
 
 

@@ -159,6 +159,7 @@ class DiffusionTask:
             raise DataError("`prompt` must not be empty. Type what the image should show.")
         self.diffusion.tokens([prompt])
         own = {key: value for key, value in self.diffusion.scheduler.config.items() if key in KEPT}
+        own |= PIXELS if self.diffusion.vae is None else {}
         sampler = need("diffusers").DPMSolverMultistepScheduler.from_config({**own, "steps_offset": 1})
         pipeline = self.diffusion.pipeline(sampler)
         pipeline.set_progress_bar_config(disable=True)
@@ -204,6 +205,9 @@ def open_task(
 
 KEPT = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
 """What the sampler takes over from the model's own schedule."""
+PIXELS = {"thresholding": True, "sample_max_value": 1.0, "lambda_min_clipped": -5.1}
+"""How pixels are kept in [-1, 1] on the way, and the start of a cosine schedule, where the signal is next to nothing,
+left out: without these a small error of the noise there becomes a large one of the image."""
 
 
 def laid_on(scheduler: Any, clean: Tensor, noise: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:

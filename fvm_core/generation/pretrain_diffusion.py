@@ -179,7 +179,7 @@ class DiffusionTraining:
     def measured(self) -> float:
         """Return the mean loss of the fixed validation pairs."""
         assert self.validation is not None
-        rows = fixed_sample(len(self.validation), self.settings.probe, seed=self.settings.seed)
+        rows = fixed_sample(len(self.validation), self.settings.probe, seed=self.settings.seed).tolist()
         model = self.diffusion.unet
         modes = [(part, part.training) for part in (self.diffusion.unet, self.diffusion.text_encoder)]
         for part, _ in modes:
