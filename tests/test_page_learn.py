@@ -105,6 +105,10 @@ def test_the_paths_chart_has_a_frame_a_step_with_play_and_pause() -> None:
     assert table.groupby("solver").size().to_dict() == dict.fromkeys(SOLVERS, 8)
     for piece, traces in enumerate((3, 4, 8, 12, 13)):
         assert len(learn_paths.step_chart(surface, paths["lpf"], 2, piece, "#000000").data) == traces
+    for path in paths.values():
+        x, y = learn_paths.near(path[4])
+        for point in (path[4].start, path[4].end, *path[4].probes, path[4].start + path[4].gradient):
+            assert x[0] < point[0] < x[1] and y[0] < point[1] < y[1]
     assert (learn_paths.step_table(paths["lpf"][0])["what"] == "w + e").sum() == settings.draws == 4
 
 

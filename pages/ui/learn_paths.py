@@ -35,8 +35,12 @@ def step_table(step: Step) -> pd.DataFrame:
     return pd.DataFrame([*rows, ("gradient used", *step.used), ("w after", *step.end)], columns=["what", "x", "y"])
 
 
-def _ground(surface: ToySurface) -> go.Contour:
-    x, y = np.linspace(-0.8, 5, 90), np.linspace(-0.4, 4.6, 80)
+Range = tuple[float, float]
+WHOLE: tuple[Range, Range] = ((-0.6, 4.8), (0.0, 4.4))
+
+
+def _ground(surface: ToySurface, view: tuple[Range, Range] = WHOLE) -> go.Contour:
+    x, y = (np.linspace(low - 0.2, high + 0.2, 85) for low, high in view)
     z = surface.value(np.stack(np.meshgrid(x, y), -1))
     return go.Contour(
         x=x, y=y, z=z, ncontours=26, contours={"coloring": "lines"}, line={"width": 1.2}, colorscale="Blues_r",
@@ -44,10 +48,18 @@ def _ground(surface: ToySurface) -> go.Contour:
     )  # fmt: skip
 
 
-def _finished(figure: go.Figure, *, height: int) -> go.Figure:
+def _finished(figure: go.Figure, *, height: int, view: tuple[Range, Range] = WHOLE) -> go.Figure:
     finish(figure, height=height, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
-    figure.update_xaxes(title_text="weight 1", range=[-0.6, 4.8])
-    return figure.update_yaxes(title_text="weight 2", range=[0.0, 4.4])
+    figure.update_xaxes(title_text="weight 1", range=view[0])
+    return figure.update_yaxes(title_text="weight 2", range=view[1])
+
+
+def near(step: Step) -> tuple[Range, Range]:
+    """Return the ranges of both axes around a step that hold all its pieces, whichever of them are drawn."""
+    ends = [step.gradient, step.end - step.start, *step.offsets, *(step.offsets + step.gradients_there)]
+    reach = 1.1 * max(0.25, *(float(np.linalg.norm(end)) for end in ends))
+    (x, y), wide = step.start.tolist(), 1.6
+    return (x - wide * reach, x + wide * reach), (y - reach, y + reach)
 
 
 def paths_chart(surface: ToySurface, paths: Mapping[str, list[Step]]) -> go.Figure:
@@ -98,9 +110,10 @@ def _frame(points: Any, upto: int) -> list[dict[str, Any]]:
 
 
 def step_chart(surface: ToySurface, path: Sequence[Step], number: int, piece: int, colour: str) -> go.Figure:
-    """Return the contour, the path up to step `number` (from 1), and the first `piece` + 1 pieces of that step."""
-    figure = go.Figure(_ground(surface))
+    """Return the contour near step `number` (from 1), the path up to it, and the step's first `piece` + 1 pieces."""
     step = path[number - 1]
+    view = near(step)
+    figure = go.Figure(_ground(surface, view))
 
     def arrow(start: np.ndarray, end: np.ndarray, name: str, ink: str, dash: str = "solid", keyed: bool = True) -> None:
         figure.add_scatter(
@@ -115,17 +128,16 @@ def step_chart(surface: ToySurface, path: Sequence[Step], number: int, piece: in
             x=before[:, 0], y=before[:, 1], mode="lines+markers", name="the path so far", opacity=0.45,
             line={"color": colour, "width": 2}, marker={"size": 4},
         )  # fmt: skip
+    ring = {"size": 15, "color": colour, "symbol": "circle-open", "line": {"width": 3}}
+    figure.add_scatter(x=[step.start[0]], y=[step.start[1]], mode="markers", name="w", marker=ring)
     if piece >= 1:
-        arrow(step.start, step.start + 0.5 * step.gradient, "gradient at w (half its length)", NEUTRAL)
+        arrow(step.start, step.start + step.gradient, "gradient at w", NEUTRAL)
     if piece >= 2:
         for which, probe in enumerate(step.probes):
-            arrow(step.start, probe, "e" if len(step.probes) == 1 else "e, draws", MISLABELED, "dot", which == 0)
+            arrow(step.start, probe, "e", MISLABELED, "dot", which == 0)
     if piece >= 3:
         for which, (probe, gradient) in enumerate(zip(step.probes, step.gradients_there, strict=True)):
-            arrow(probe, probe + 0.5 * gradient, "gradient at w + e (half)", CLEAN, keyed=which == 0)
+            arrow(probe, probe + gradient, "gradient at w + e", CLEAN, keyed=which == 0)
     if piece >= 4:
         arrow(step.start, step.end, "the step", colour)
-    figure.add_scatter(
-        x=[step.start[0]], y=[step.start[1]], mode="markers", name="w", marker={"size": 13, "color": colour}
-    )
-    return _finished(figure, height=470)
+    return _finished(figure, height=490, view=view).update_layout(margin_t=62)  # a legend of two lines

@@ -51,9 +51,10 @@ QUESTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "fading": (
         (
-            "Press *Next* to the last snapshot. Which of the two charts can still tell orange from blue?",
-            "Ours: the standard score of both kinds has gathered around 0, s of the mislabeled lies to the right of "
-            "the clean ones. The Compare page's tab *Tuning snapshots* has the same as curves.",
+            "Press *Next* to the last snapshot. What became of the clean samples (blue), left and right?",
+            "Left they have gathered in a few bars at 0: the standard score has hardly anything left to say of them. "
+            "Right they have moved away from the mislabeled ones, to a smaller s. The Compare page's tab *Tuning "
+            "snapshots* has the same as curves.",
         ),
         (
             "Does the width of the bins change from snapshot to snapshot?",
