@@ -53,7 +53,8 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
         put_ticks(next(figure.select_xaxes(**place)), panel.scale, low, high, most=3 if columns > 3 else 5)
         figure.update_yaxes(
             title_text="Share of group (%)" if place["col"] == 1 else None,
-            range=[0, tallest * 1.05] if same_height else None, rangemode="tozero", **place,
+            range=[0, tallest * 1.05] if same_height else None, rangemode="tozero", nticks=4 if columns > 3 else None,
+            **place,
         )  # fmt: skip
     rows = -(-len(panels) // columns)
     legend = {"orientation": "h", "x": 0, "y": 1 + 0.16 / rows, "yanchor": "bottom", "xanchor": "left"}
