@@ -1,4 +1,5 @@
-"""Libraries that do not fit beside ours (they hold NumPy or plotly back): run in a Python of their own, or skipped."""
+"""Libraries that do not fit beside ours run in a Python of their own, or are skipped: label-studio-sdk holds NumPy back,
+FiftyOne plotly, and it fetches MongoDB."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ def run_with(library: str, script: str, *args: object) -> Any:
     """Return the JSON that tests/loaders/SCRIPT prints under a Python that has `library`; skip where none has it."""
     python = _python_with(library)
     if python is None:
-        pytest.skip(f"no {library} here: `bash tests/run.sh` puts it into .venv-tools, or {SETTING} names a Python")
+        pytest.skip(f"no {library}: tests/run.sh puts tests/tools.txt into .venv-tools; {SETTING} may name a Python")
     command = [str(python), str(ROOT / "tests" / "loaders" / script), *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
