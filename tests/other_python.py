@@ -1,5 +1,5 @@
-"""Libraries that do not fit beside ours run in a Python of their own, or are skipped: label-studio-sdk holds NumPy back,
-FiftyOne plotly, and it fetches MongoDB."""
+"""Libraries that do not fit beside ours run in a Python of their own, or are skipped: label-studio-sdk holds NumPy
+back, FiftyOne plotly, and it fetches MongoDB."""
 
 from __future__ import annotations
 
