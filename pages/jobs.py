@@ -19,6 +19,8 @@ KINDS = {
     "import_model": "import of a checkpoint", "pipeline": "main job", "demo": "demo",
     "explain": "explanation", "overlap": "overlap check", "check_images": "check of all images",
     "download": "download of images", "reproduce": "experiment", "selftest": "self-test",
+    "gen_pretrain": "pretraining", "gen_tune": "LoRA tuning", "gen_score": "scoring of pairs",
+    "gen_ask": "question",
 }  # fmt: skip
 LOG_BYTES = 8000
 PAGE_SIZE = 8

@@ -17,6 +17,7 @@ from pages.ui.scales import Scale
 from pages.ui.theme import BASE, CLEAN, FVM, MISLABELED, NEUTRAL
 
 GROUP_COLOURS = {"clean": CLEAN, "mislabeled": MISLABELED, "all samples": NEUTRAL, "truth unknown": NEUTRAL}
+GROUP_COLOURS |= {"same class": CLEAN, "other classes": MISLABELED}
 DASHES = {  # a name of plotly's, or lengths of strokes and gaps; the influence score's line is solid
     "loss": "dot", "margin": "dashdot", "el2n": "longdash", "confident": "longdashdot", "standard": "dash",
     "datainf": "3px,6px", "ekfac": "14px,4px", "influence_ekfac": "22px,3px", "influence_lissa": "22px,3px,3px,3px",

@@ -28,6 +28,7 @@ PAGES: dict[str, PageInfo] = {
     "map": PageInfo("pages/map.py", "Map", ":material/scatter_plot:"),
     "noise": PageInfo("pages/noise.py", "Label noise", ":material/grid_on:"),
     "review": PageInfo("pages/review.py", "Review", ":material/fact_check:"),
+    "generation": PageInfo("pages/generation.py", "Generation", ":material/auto_awesome:"),
     "learn": PageInfo("pages/learn.py", "Learn", ":material/school:"),
     "experiments": PageInfo("pages/experiments.py", "Experiments", ":material/science:"),
     "jobs": PageInfo("pages/jobs.py", "Jobs", ":material/manufacturing:"),

@@ -12,7 +12,7 @@ from fvm_core.errors import DataError
 from fvm_core.files import atomic_write
 from fvm_core.workspace import Workspace
 
-SUFFIXES = (".npz", ".parquet", ".csv", ".tsv", ".txt", ".json", ".safetensors", ".pt", ".pth")
+SUFFIXES = (".npz", ".parquet", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".safetensors", ".pt", ".pth")
 PIECE = 1 << 22
 NAMES = "upload_names"
 
