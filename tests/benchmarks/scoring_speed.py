@@ -7,8 +7,10 @@ tests/benchmarks/requirements.txt tells how to get kronfluence's folder; without
 Each case runs in a process of its own; the works take turns, `--repeats` rounds, and the median is kept. A training
 step is forward and backward in training mode, channels last, as the app trains (contiguous beside it). Peak memory is
 the peak of a fresh process for each work, less what the process held with model and images before it. With one thread
-the clock is the processor's, which other work on the machine disturbs less: with two it is the wall's. Milliseconds
-and MiB are of this machine; the bars of the project are the ratio columns.
+the clock is the processor's, which other work on the machine disturbs less: with two it is the wall's. The shortlist is
+handed four batches at once, as the app does it (two with 100 labels). Models that are not the committed one are trained
+for a few steps first: what a shortlist can leave out depends on the model. Milliseconds and MiB are of this machine;
+the bars of the project are the ratio columns.
 """
 
 from __future__ import annotations
@@ -116,7 +118,7 @@ def remembered(args: argparse.Namespace) -> dict[str, float]:
 
     torch.set_num_threads(args.threads)
     # Untrained: what the training of a head for 100 classes leaves behind would count, and memory is the same.
-    case = replace(CASES[args.case], trained=False)
+    case = replace(CASES[args.case], trained=False, steps=0)
     bench = make_bench(case, validation=50)
     held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten

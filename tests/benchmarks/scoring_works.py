@@ -34,27 +34,34 @@ DATA = ROOT / "../shared/data/cifar10n"
 
 @dataclass(frozen=True)
 class Case:
-    """One model and batch. `trained`: the committed FVM model (width 8), with its head or one for 100 subclasses."""
+    """One model and batch. `trained`: the committed FVM model (width 8), with its head or one for 100 subclasses.
+    `steps`: so many steps on noisy labels from random weights, so that a shortlist has something to go by."""
 
     arch: str
     width: int
     batch: int
     classes: int = 10
     trained: bool = False
+    steps: int = 0
 
     @property
     def name(self) -> str:
-        return f"{self.arch}-w{self.width}-b{self.batch}-k{self.classes}{'-trained' if self.trained else ''}"
+        after = "-trained" if self.trained else f"-{self.steps}steps" if self.steps else ""
+        return f"{self.arch}-w{self.width}-b{self.batch}-k{self.classes}{after}"
+
+    @property
+    def relabeled(self) -> int:
+        """Images that are relabeled: four batches at once, as the app does it; fewer with 100 labels, for the time."""
+        return 4 * self.batch if self.classes == 10 else 2 * self.batch
 
 
 CASES = (
     Case("cifar_resnet18", 8, 64, trained=True),
-    Case("cifar_resnet18", 16, 64),
-    Case("cifar_resnet34", 64, 16),
+    Case("cifar_resnet18", 16, 64, steps=100),
+    Case("cifar_resnet34", 64, 16, steps=20),
     Case("cifar_resnet18", 8, 64, classes=100, trained=True),
 )
-RELABELED = 256
-"""Images that are relabeled: a batch may be easier than the next."""
+IMAGES = 256
 
 
 def images(name: str, n: int, label: str) -> tuple[Tensor, Tensor]:
@@ -68,7 +75,7 @@ def images(name: str, n: int, label: str) -> tuple[Tensor, Tensor]:
 
 @dataclass
 class Bench:
-    """A model with its data: x (RELABELED, 3, 32, 32), noisy labels y, and validation images."""
+    """A model with its data: x (IMAGES, 3, 32, 32), noisy labels y, and validation images."""
 
     case: Case
     model: nn.Module
@@ -81,13 +88,28 @@ def make_bench(case: Case, *, validation: int = 1000) -> Bench:
     """Build the case; the 100 subclasses are k-means clusters of each class's features, with 40 % random labels."""
     torch.manual_seed(0)
     model = CifarResNet(BLOCKS[case.arch], num_classes=10 if case.trained else case.classes, width=case.width).eval()
-    x, y = images("train", RELABELED, "worse_label")
+    x, y = images("train", IMAGES, "worse_label")
     held = images("test", validation, "clean_label")
     if case.trained:
         model.load_state_dict(load_file(TRAINED / "model.safetensors"))
+    if case.steps:
+        _train(model, case.steps)
     if case.trained and case.classes > 10:
         x, y, held = _subclasses(model, case.classes // 10, validation)
     return Bench(case, model, x, y, held)
+
+
+def _train(model: nn.Module, steps: int) -> None:
+    x, y = images("train", 32 * steps, "worse_label")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    model.train()
+    for step in range(steps):
+        rows = slice(32 * step, 32 * step + 32)
+        optimizer.zero_grad()
+        F.cross_entropy(model(x[rows]), y[rows]).backward()
+        optimizer.step()
+    model.zero_grad()
+    model.eval()
 
 
 def _subclasses(model: CifarResNet, each: int, validation: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
@@ -107,10 +129,10 @@ def _subclasses(model: CifarResNet, each: int, validation: int) -> tuple[Tensor,
         optimizer.zero_grad()
         F.cross_entropy(model.fc(features), fine).backward()
         optimizer.step()
-    given = fine[:RELABELED].clone()
-    wrong = torch.rand(RELABELED) < 0.4
+    given = fine[:IMAGES].clone()
+    wrong = torch.rand(IMAGES) < 0.4
     given[wrong] = torch.randint(10 * each, (int(wrong.sum()),))
-    return x[:RELABELED], given, (held, fine_held)
+    return x[:IMAGES], given, (held, fine_held)
 
 
 def weights_of(bench: Bench, engine: SquaredGradients) -> dict[str, Tensor]:
@@ -126,7 +148,6 @@ def works_of(
     """Return {name: (what to do, samples that it does)}; `chosen`: only that one is prepared."""
     case, model = bench.case, bench.model
     x, y = bench.x[: case.batch].clone(), bench.y[: case.batch]
-    rows = torch.arange(RELABELED if case.classes == 10 else 128)
     out: dict[str, tuple[Callable[[], object], int]] = {}
     for layout in ("channels_last", "contiguous_format"):
         name = "train" if layout == "channels_last" else "train_contiguous"
@@ -136,14 +157,13 @@ def works_of(
         engine = SquaredGradients(model, x)
         given = weights or {name: torch.rand_like(value) for name, value in model.named_parameters()}
         totals = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in model.named_parameters()}
-        batches = list(zip(bench.x[rows].split(case.batch), bench.y[rows].split(case.batch), strict=True))
+        count = case.relabeled
+        several = bench.x[:count].clone(), bench.y[:count]
+        batches = list(zip(*(value.split(case.batch) for value in several), strict=True))
         out["score"] = (lambda: engine.scores(x, y, given), case.batch)
         out["fisher"] = (lambda: engine.sums(x, y, totals), case.batch)
-        if case.width == 8:
-            out["all"] = (lambda: [all_labels(engine, *part, given) for part in batches], len(rows))
-            out["shortlist"] = (
-                lambda: [shortlist(engine, *part, given, batch_size=case.batch) for part in batches], len(rows)
-            )  # fmt: skip
+        out["all"] = (lambda: [all_labels(engine, *part, given) for part in batches], count)
+        out["shortlist"] = (lambda: [shortlist(engine, *several, given, batch_size=case.batch)], count)
     if chosen in ("", "vmap"):
         out["vmap"] = (_vmap(model, x, y, weights), case.batch)
     if chosen == "kronfluence" or (rival and not chosen):
@@ -181,6 +201,9 @@ def _vmap(model: nn.Module, x: Tensor, y: Tensor, weights: dict[str, Tensor] | N
 
 def exactness(every: list[LabelScores], short: list[LabelScores]) -> dict[str, float]:
     """Share of images whose suggestion is the same, and labels a sample that were taken exactly by the shortlist."""
-    same = torch.cat([a.suggested == b.suggested for a, b in zip(every, short, strict=True)])
+    suggested, quick = (torch.cat([part.suggested for part in parts]) for parts in (every, short))
     tried = torch.cat([part.exact.sum(1) for part in short])
-    return {"shortlist_same": float(same.float().mean()), "shortlist_exact_labels": float(tried.float().mean())}
+    return {
+        "shortlist_same": float((suggested == quick).float().mean()),
+        "shortlist_exact_labels": float(tried.float().mean()),
+    }
