@@ -14,6 +14,7 @@ from fvm_core.generation.diffusion_task import DiffusionTask, open_task
 from fvm_core.generation.image_data import add_image_folder
 from fvm_core.generation.kinds import pretrain
 from fvm_core.generation.lora_gradients import layout_of, sample_gradients
+from fvm_core.generation.pair_scores import fisher_weights, pair_influence
 from fvm_core.generation.pairs import text_pairs
 from fvm_core.generation.register import register_base
 from fvm_core.generation.score_job import run as score
@@ -49,15 +50,20 @@ def chain_of(tmp_path: Path, workspace: Workspace, *, base: str, channels: int, 
     return score(context(tmp_path / "jobs/score"), {"model": "flat", "settings": methods}, workspace)
 
 
-def test_gradients_of_each_sample_are_those_of_autograd(tmp_path: Path) -> None:
+def drawn_task(folder: Path) -> DiffusionTask:
+    """A tiny model whose LoRA has values that are not 0, with three draws a sample."""
     model = tiny_pixels()
     tuned = add_lora(model)
     with torch.no_grad():
         for parameter in tuned.parameters():
             if parameter.requires_grad:
                 parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(parameter.numel()))
-    task = DiffusionTask(model, tuned, image_pairs(tmp_path), DiffusionSettings(draws=3))
-    layout = layout_of(tuned)
+    return DiffusionTask(model, tuned, image_pairs(folder), DiffusionSettings(draws=3))
+
+
+def test_gradients_of_each_sample_are_those_of_autograd(tmp_path: Path) -> None:
+    task = drawn_task(tmp_path)
+    tuned, layout = task.model, layout_of(task.model)
     losses, found = sample_gradients(task, [3, 0, 1], layout)
     for place, row in enumerate((3, 0, 1)):
         loss = task.losses(task.batch([row]))[0]
@@ -67,6 +73,22 @@ def test_gradients_of_each_sample_are_those_of_autograd(tmp_path: Path) -> None:
         got = torch.cat([layout.split(found[place])[name] for name in named])
         assert torch.allclose(got, expected, rtol=1e-3, atol=1e-6) and expected.norm() > 1e-3
         assert losses[place] == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_second_order_takes_each_draw_for_a_term_of_the_loss(tmp_path: Path) -> None:
+    task = drawn_task(tmp_path)
+    terms = [torch.stack([_gradient(one, row) for row in (0, 1)]) for one in task.single_draws()]
+    whole = torch.stack([_gradient(task, row) for row in (0, 1)])
+    assert torch.allclose(torch.stack(terms).mean(0), whole, rtol=1e-3, atol=1e-6)
+    seen = torch.stack([_gradient(task, row) for row in (2, 3)]).double()
+    weights, _ = fisher_weights(whole, damping=0.1)
+    inverse = torch.diag(weights.double())
+    for place in range(2):
+        hessian = sum(torch.outer(one[place], one[place]).double() for one in terms) / 3
+        moved = inverse @ seen.t()
+        expected = whole[place].double() @ moved + 0.5 * 0.01 * (moved * (hessian @ moved)).sum(0)
+        found = pair_influence(seen.float(), terms, weights, epsilon=0.01)[:, place]
+        assert torch.allclose(found.double(), expected, rtol=1e-3, atol=1e-6 * float(expected.abs().max()))
 
 
 def test_a_pipeline_made_by_diffusers_is_tuned_and_scored(tmp_path: Path) -> None:

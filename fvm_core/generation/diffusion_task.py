@@ -79,12 +79,16 @@ def read_pixels(source: FileSource, row: int, *, channels: int, side: int) -> Te
 
 @dataclass(frozen=True)
 class DiffusionTask:
-    """A `GenerationTask` of images. `model`: the peft model around `diffusion.unet`, whose layers hold the adapter."""
+    """A `GenerationTask` of images. `model`: the peft model around `diffusion.unet`, whose layers hold the adapter.
+
+    `only`: the one draw that counts, None for all.
+    """
 
     diffusion: Diffusion
     model: nn.Module
     pairs: PairSet
     settings: DiffusionSettings
+    only: int | None = None
     _latent: Callable[[int], Tensor] = field(init=False, repr=False, compare=False)
     _text: Callable[[str], Tensor] = field(init=False, repr=False, compare=False)
 
@@ -110,20 +114,29 @@ class DiffusionTask:
 
     def with_pairs(self, pairs: PairSet) -> DiffusionTask:
         """Return a task of the same model over other pairs. Raises DataError: texts, or a prompt that is too long."""
-        return DiffusionTask(self.diffusion, self.model, pairs, self.settings)
+        return DiffusionTask(self.diffusion, self.model, pairs, self.settings, self.only)
+
+    def single_draws(self) -> list[DiffusionTask]:
+        """Return `settings.draws` tasks, each with one of the draws alone: the mean of their losses is this one's."""
+        return [self._with(only=draw) for draw in range(self.settings.draws)]
 
     def redrawn(self, step: int) -> DiffusionTask:
         """Return the same task with `settings.train_draws` other draws for one step of tuning, as B.3's training has
         it: a pure function of the settings' seed and `step`."""
         seed = derived_seed(self.settings.seed, step, purpose=NOISE)
-        other = copy(self)
         changed = replace(self.settings, draws=self.settings.train_draws, seed=seed, common=False)
-        object.__setattr__(other, "settings", changed)
+        return self._with(settings=changed)
+
+    def _with(self, **changes: Any) -> DiffusionTask:
+        """Return a copy with other fields that goes on with the latents and texts that are kept."""
+        other = copy(self)
+        for name, value in changes.items():
+            object.__setattr__(other, name, value)
         return other
 
     def batch(self, rows: Sequence[int]) -> DiffusionBatch:
         """Return the noisy latents of the pairs at `rows`, what the UNet should say to them, and their texts."""
-        device, dtype, draws = self.diffusion.device, self.diffusion.unet.dtype, self.settings.draws
+        device, dtype = self.diffusion.device, self.diffusion.unet.dtype
         total = int(self.diffusion.scheduler.config.num_train_timesteps)
         with told_when_full("`draws` or the batch size"):
             clean = torch.stack([self._latent(int(row)) for row in rows])
@@ -131,7 +144,9 @@ class DiffusionTask:
                 fixed_draws(self.settings, self.pairs.ids[int(row)], steps=total, shape=tuple(clean.shape[1:]))
                 for row in rows
             ]
-            steps, noise = torch.cat([one[0] for one in drawn]), torch.cat([one[1] for one in drawn])
+            chosen = slice(None) if self.only is None else slice(self.only, self.only + 1)
+            steps, noise = (torch.cat([one[part][chosen] for one in drawn]) for part in (0, 1))
+            draws = len(steps) // len(clean)
             repeated = clean.float().repeat_interleave(draws, 0)
             noisy, target = laid_on(self.diffusion.scheduler, repeated, noise, steps)
             texts = torch.stack([self._text(self.pairs.prompts[int(row)]) for row in rows])

@@ -7,7 +7,7 @@ gradients of training and validation pairs, one a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -60,6 +60,18 @@ def second_order(first: Tensor, *, epsilon: float) -> Tensor:
     if not epsilon >= 0:
         raise SettingsError(f"`epsilon` must be >= 0, got {epsilon!r}.")
     return 0.5 * epsilon * first.square()
+
+
+def pair_influence(gradients: Tensor, terms: Sequence[Tensor], weights: Tensor, *, epsilon: float) -> Tensor:
+    """Return (n, v) Eq. 20, with H_val the mean of g_d g_d^T over the terms d that a validation pair's loss is a mean
+    of: its empirical Fisher. A text's loss has one term, a diffusion model's one for each draw of time step and noise.
+
+    `terms`: the gradients (v, p) of each of them; their mean is V. At a minimum a mean over draws is little but noise,
+    and so is its square, while the mean of the squares grows surer with each draw. Cost: 2 n v p operations a term.
+    """
+    firsts = [first_order(gradients, term, weights) for term in terms]
+    seconds = [second_order(first, epsilon=epsilon) for first in firsts]
+    return torch.stack(firsts).mean(0) + torch.stack(seconds).mean(0)
 
 
 def self_scores(gradients: Tensor, weights: Tensor) -> Tensor:

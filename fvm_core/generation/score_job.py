@@ -17,9 +17,8 @@ from fvm_core.generation.lora_gradients import layout_of
 from fvm_core.generation.pair_gradients import PairGradients
 from fvm_core.generation.pair_scores import (
     datainf_directions,
-    first_order,
     fisher_weights,
-    second_order,
+    pair_influence,
     self_scores,
     tracin,
 )
@@ -42,9 +41,9 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     Returns {"run", "methods", "table": {method: AUC and recall in percent, mean and std over validation pairs}}; the
     table is empty where the pairs have no classes.
 
-    Memory: 4 v p bytes of validation gradients (twice that for DataInf) and the training gradients of one batch, or all
-    of them if they take at most `keep_bytes`. Cost: a forward and backward pass a pair, three for DataInf where they
-    are not kept.
+    Memory: 4 v p bytes of validation gradients for each term of their losses (a text has one, an image one a draw), as
+    much again for their mean and for DataInf, and the training gradients of one batch, or all of them if they take at
+    most `keep_bytes`. Cost: a forward and backward pass a pair, three for DataInf where they are not kept.
 
     Raises:
         FVMError: model or pairs cannot be used, or memory runs out.
@@ -92,17 +91,21 @@ class Scoring:
         self.layout = layout_of(task.model)
         sizes: dict[str, Any] = {"batch_size": settings.batch_size, "keep_bytes": settings.keep_bytes}
         self.training = PairGradients(task, self.layout, **sizes, tell=self._teller("training pairs"))
-        self.validation = PairGradients(
-            task.with_pairs(validation), self.layout, **sizes, tell=self._teller("validation pairs")
-        )
+        over = task.with_pairs(validation)
+        single = getattr(over, "single_draws", None)  # the terms of a diffusion model's loss
+        self.terms = [
+            PairGradients(one, self.layout, settings.batch_size, 0, tell=self._teller("validation pairs"))
+            for one in (single() if single else [over])
+        ]
+        self._parts: list[Tensor] = []
         self.matrices: dict[str, np.ndarray] = {}
         self.suspicions: dict[str, np.ndarray] = {}
         self.damping = 0.0
 
     def run(self) -> Scoring:
         settings = self.settings
-        val = self.validation.all()
-        self.validation_losses = list(self.validation.losses)
+        val = self.validation_gradients()
+        self.validation_losses = np.mean([one.losses for one in self.terms], axis=0).tolist()
         weights, self.damping = fisher_weights(val, damping=settings.damping)
         directions: dict[str, Tensor] = {}
         if "datainf" in self.methods:
@@ -123,12 +126,16 @@ class Scoring:
                 self.suspicions[method] = -self.matrices[method].mean(1, dtype=np.float64)
         return self
 
+    def validation_gradients(self) -> Tensor:
+        """Return (v, p): the mean over the terms of the validation pairs' losses."""
+        self._parts = [one.all() for one in self.terms]
+        return self._parts[0] if len(self._parts) == 1 else torch.stack(self._parts).mean(0)
+
     def _scores(
         self, method: str, grads: Tensor, val: Tensor, weights: Tensor, directions: Mapping[str, Tensor]
     ) -> Tensor:
         if method == "influence":
-            first = first_order(grads, val, weights)
-            return first + second_order(first, epsilon=self.settings.epsilon)
+            return pair_influence(grads, self._parts, weights, epsilon=self.settings.epsilon)
         return tracin(grads, directions.get(method, val))
 
     def _teller(self, what: str) -> Any:

@@ -19,7 +19,14 @@ from torch import Tensor
 from fvm_core.generation.detection import detection
 from fvm_core.generation.lora_gradients import layout_of
 from fvm_core.generation.pair_gradients import PairGradients
-from fvm_core.generation.pair_scores import datainf_directions, first_order, fisher_weights, second_order, tracin
+from fvm_core.generation.pair_scores import (
+    datainf_directions,
+    first_order,
+    fisher_weights,
+    pair_influence,
+    second_order,
+    tracin,
+)
 from fvm_core.generation.pairs import PairSet
 from fvm_core.generation.score_job import open_tuned
 from fvm_core.generation.store import lineage, read_pairs
@@ -31,7 +38,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--training", type=int, default=50)
     parser.add_argument("--validation", type=int, default=20)
-    parser.add_argument("--blocks", type=int, default=16, help="blocks of 2 draws; reported after 1, 2, 4, ... of them")
+    parser.add_argument("--draws", type=int, default=16, help="reported after 1, 2, 4, ... of them")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     workspace = current_workspace()
@@ -40,23 +47,24 @@ def main() -> None:
     validation = first_of(read_pairs(workspace, chain[0].validation["name"]), args.validation)
     task: Any = open_tuned(workspace, chain, training)
     layout = layout_of(task.model)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for common in (False, True):
-        sums: list[Tensor | float] = [0.0, 0.0]
-        for block in range(args.blocks):
-            part = replace(task, settings=replace(task.settings, draws=2, seed=block, common=common))
-            for place, pairs in enumerate((training, validation)):
-                found = PairGradients(part.with_pairs(pairs), layout, batch_size=8, keep_bytes=0).all()
-                sums[place] = sums[place] + found
-            count = block + 1
+        drawn: list[list[Tensor]] = [[], []]
+        for draw in range(args.draws):
+            part = replace(task, settings=replace(task.settings, draws=1, seed=draw, common=common))
+            for found, pairs in zip(drawn, (training, validation), strict=True):
+                found.append(PairGradients(part.with_pairs(pairs), layout, batch_size=8, keep_bytes=0).all())
+            count = draw + 1
             if count & (count - 1):
                 continue
-            grads, val = (torch.as_tensor(one) / count for one in sums)
             rows += [
-                {"model": args.model, "draws": 2 * count, "common": common, "method": name, **summary}
-                for name, summary in scores(grads, val, layout.slices, training, validation).items()
-            ]
-            print(rows[-3:], flush=True)
+                {"model": args.model, "draws": count, "common": common, "method": name, **summary}
+                for name, summary in scores(torch.stack(drawn[0]).mean(0), drawn[1], layout.slices, training,
+                                            validation).items()
+            ]  # fmt: skip
+            print(
+                rows[-1]["draws"], common, [(row["method"], round(row["auc_mean"], 1)) for row in rows[-5:]], flush=True
+            )
     with args.out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -72,14 +80,18 @@ def first_of(pairs: PairSet, count: int) -> PairSet:
 
 
 def scores(
-    grads: Tensor, val: Tensor, slices: dict[str, slice], training: PairSet, validation: PairSet
+    grads: Tensor, terms: list[Tensor], slices: dict[str, slice], training: PairSet, validation: PairSet
 ) -> dict[str, dict[str, float]]:
-    """Return {method: AUC and recall in percent}."""
+    """Return {method: AUC and recall in percent}. `first`: Eq. 20's first term alone; `square of the mean`: Eq. 20 with
+    the mean gradient's outer product for H_val; `influence`: as the app has it."""
+    val = torch.stack(terms).mean(0)
     weights, _ = fisher_weights(val, damping=1e-3)
     first = first_order(grads, val, weights)
     directions = datainf_directions(lambda: [grads], val, slices, damping=0.1)
     found = {
-        "influence": first + second_order(first, epsilon=0.01),
+        "influence": pair_influence(grads, terms, weights, epsilon=0.01),
+        "square of the mean": first + second_order(first, epsilon=0.01),
+        "first": first,
         "tracin": tracin(grads, val),
         "datainf": tracin(grads, directions),
     }
