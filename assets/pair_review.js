@@ -177,8 +177,17 @@ class PairReview {
       row.setAttribute("aria-selected", String(place === this.position));
       row.lastChild.textContent = VERDICTS[action] ?? "";
     });
-    this.rows[this.position]?.scrollIntoView({ block: "nearest" });
+    this.scrollTo(this.rows[this.position]);
     this.drawDetail();
+  }
+
+  // The list scrolls, the page stays.
+  scrollTo(row) {
+    if (!row) return;
+    const top = row.offsetTop - this.list.offsetTop;
+    if (top < this.list.scrollTop) this.list.scrollTop = top;
+    const bottom = top + row.offsetHeight - this.list.clientHeight;
+    if (bottom > this.list.scrollTop) this.list.scrollTop = bottom;
   }
 
   drawRows() {
