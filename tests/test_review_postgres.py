@@ -99,7 +99,9 @@ def test_keys_follow_a_person_from_machine_to_machine(server: PostgresServer, tm
     """A table of an older version gets the keys; a key file of one machine is taken over once, for all machines."""
     url = server.new_database("keys")
     one = DecisionLog(url)
-    server.rows("keys", "DROP TABLE reviewer_keys; UPDATE alembic_version SET version_num = '0002' RETURNING 1")
+    with one.engine.begin() as connection:
+        connection.execute(text("DROP TABLE reviewer_keys"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     one.close()
     one, other = DecisionLog(url), DecisionLog(url)
     mine = {**DEFAULT_KEYS, "keep": "j"}
