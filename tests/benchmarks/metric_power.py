@@ -4,11 +4,12 @@
 
 M = J (F + d)^-1 J' (c x c) is the metric that a sample's gradients see, J the Jacobian of its logits. With r = p - e_y
 (p the softmax) a = 1 is the paper's s (Eq. 21) and a = 0 the squared EL2N; with r = q - e_y (q the label error
-posterior) a = 1 is `error_influence`; `trace 1`: a = 1 with M divided by its trace, which takes the sample's size away
-and leaves the direction; `own bias`: Eq. 21 on one parameter, the head's bias of the given class, (q_y - 1)^2 / (F + d)
-there, of which the posterior's ranking is the case F = 1. Loss, logit margin and posterior stand beside them. Ranked
-on CIFAR-10N's three label columns, one half of the samples to choose a power, the other to confirm it. The transition
-matrix behind q is estimated from the same samples and their given labels.
+posterior) a = 1 is `error_influence`; `typical metric`: a = 1 with the mean of M over the samples, the app's
+`typical_influence` (which takes 256 training images); `trace 1`: a = 1 with M divided by its trace, which takes the
+sample's size away and leaves the direction; `own bias`: Eq. 21 on one parameter, the head's bias of the given class,
+(q_y - 1)^2 / (F + d) there, of which the posterior's ranking is the case F = 1. Loss, logit margin and posterior stand
+beside them. Ranked on CIFAR-10N's three label columns, one half of the samples to choose a power, the other to confirm
+it. The transition matrix behind q is estimated from the same samples and their given labels.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from fvm_core.influence.metrics import auc_ap
 from fvm_core.influence.noise import estimate_transition, posterior
 from fvm_core.influence.per_sample import SquaredGradients
 from fvm_core.influence.task import Task, open_task
+from fvm_core.influence.typical_metric import quadratic
 from fvm_core.jobs.memory_context import MemoryContext
 from fvm_core.workspace import current_workspace
 
@@ -90,6 +92,7 @@ def scores(m: Tensor, logits: Tensor, y: Tensor, bias: Tensor) -> dict[str, np.n
         turned = torch.einsum("nka,nk->na", vectors, r).square()
         for power in POWERS:
             out[f"{name} residual, power {power:g}"] = (turned * values.pow(power)).sum(1)
+        out[f"{name} residual, typical metric"] = quadratic(r, m.mean(0))
         out[f"{name} residual, trace 1"] = (turned * values).sum(1) / trace
         out[f"{name} residual, own bias"] = r.gather(1, y.unsqueeze(1)).squeeze(1).square() * bias.double()[y]
     return {name: value.numpy() for name, value in out.items()}
