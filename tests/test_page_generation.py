@@ -366,3 +366,35 @@ def test_pairs_without_classes_have_no_table_but_a_review(workspace: Workspace, 
     session_of(workspace, training)
     open_tab("Wrong pairs")
     assert [item["score"] for item in sent[-1]["items"]] == [0.5, None]
+
+
+def test_images_are_shown_in_prompts_and_in_the_review(workspace: Workspace, sent: list[dict[str, Any]]) -> None:
+    import pandas as pd
+
+    from fvm_core.generation.image_data import make_digit_styles
+    from fvm_core.generation.score_store import write_run
+
+    names = make_digit_styles(workspace, "styles", training=3, validation=1, practice=1)
+    training, validation = (read_pairs(workspace, name) for name in names[:2])
+    frames = [
+        pd.DataFrame(
+            {
+                "id": pairs.ids, "prompt": pairs.prompts, "target": pairs.targets, "class": pairs.classes,
+                "wrong": pd.Series(pairs.wrong, dtype="object"), "loss": 1.0,
+            }
+        )
+        for pairs in (training, validation)
+    ]  # fmt: skip
+    frames[0]["suspicion_influence"] = np.arange(len(training), dtype=float)
+    about = {
+        "kind": "image", "root": training.root, "validation_root": validation.root,
+        "model": {"name": "m", "role": "fvm"},
+        "training": training.describe(names[0]), "validation": validation.describe(names[1]),
+    }  # fmt: skip
+    scores = np.random.default_rng(0).normal(size=(len(training), len(validation))).astype(np.float32)
+    write_run(workspace, "m", *frames, {"influence": scores}, about)
+    assert html(open_tab("Prompts")).count("data:image/png;base64,") == 1 + 2 * min(8, len(training))
+    session_of(workspace, training)
+    open_tab("Wrong pairs")
+    items = sent[-1]["items"]
+    assert len(items) == len(training) and all(item["picture"].startswith("data:image/png") for item in items)

@@ -65,13 +65,12 @@ def _pair(workspace: Workspace) -> None:
     )  # fmt: skip
     model = str(run.provenance.get("model", {}).get("name", ""))
     if model in list_records(workspace):
-        seed = 0
         if st.button("What does the model make of this prompt?", icon=":material/smart_toy:", key="gen_pair_ask"):
-            _ask(workspace, {"model": model, "prompt": str(pair["prompt"]), "seed": seed})
+            _ask(workspace, {"model": model, "prompt": str(pair["prompt"]), "seed": 0})
         running(workspace, "gen_ask")
         for about in list_answers(workspace):
             if about["prompt"] == pair["prompt"] and about["model"] == model and not about.get("given"):
-                st.caption(f"{plain(model)} answers:")
+                st.caption(f"{plain(model)} answers (what speaks for this answer: under *A prompt of my own*):")
                 st.html(_answer_card(workspace, about))
                 break
     scores = read_column(workspace, run.name, method, str(pair["id"])).astype(np.float64)

@@ -16,7 +16,7 @@ from fvm_core.workspace import Workspace
 from pages.ui import generation_export
 from pages.ui.errors import shown
 from pages.ui.generation_gallery import PairQueue, gallery
-from pages.ui.generation_runs import changed, choose_group, samples
+from pages.ui.generation_runs import by_suspicion, changed, choose_group, rows_by_id, samples
 from pages.ui.generation_scores import SUSPICIONS
 from pages.ui.review_session import choose_session
 from pages.ui.review_states import decision_log
@@ -70,42 +70,36 @@ def _work(
         frame = samples(workspace, run.name, TRAINING)
         a, b, c, d = st.columns([1.3, 1.1, 0.9, 2.7], vertical_alignment="bottom")
         show = a.segmented_control(
-            "Pairs", list(SHOW), default="undecided", required=True, key="gen_review_show", format_func=SHOW.__getitem__
+            "Show", list(SHOW), default="undecided", required=True, key="gen_review_show", format_func=SHOW.__getitem__
         )
         version = changed(workspace, run.name, TRAINING)
         states = log.replay(session.id).seen_by(reviewer, log.assignments(session.id).blind).states()
         key = digest([session.id, run.name, suspicion, show, reviewer, *version])
-        order = frozen(frame, suspicion, set(states) if show == "undecided" else set(), key=key)
+        order = by_suspicion(workspace, run.name, suspicion)[0]
+        order = frozen(frame, order, set(states) if show == "undecided" else set(), key=key)
         pages = max(1, -(-len(order) // PAGE))
         page = int(b.number_input("Page", 1, pages, 1, key=f"gen_review_page_{key[:12]}", help=f"{PAGE} pairs a page."))
         if c.button("Refresh", icon=":material/refresh:", key="gen_review_refresh", help="Leaves out what is decided."):
             st.session_state.pop("gen_review_frozen", None)
             st.rerun(scope="fragment")
         d.caption(f"{len(order):,} pairs, the most suspicious first. Wrong, right, skip: one key each; arrows move.")
-        ranks = np.empty(len(frame), np.int64)
-        ranks[_by(frame, suspicion)] = np.arange(1, len(frame) + 1)
+        ranks = by_suspicion(workspace, run.name, suspicion)[1]
         shown_rows = order[(page - 1) * PAGE : page * PAGE]
         token = digest([key, page, [int(row) for row in shown_rows]])[:24]
         queue = PairQueue(
             frame, shown_rows, ranks, suspicion, run.name, token, root=run.root, image=run.kind == "image"
         )
-        ids = {str(one): row for row, one in enumerate(frame["id"])}
-        known = known_pairs(ids, list_score_runs(workspace), fingerprint)
+        known = known_pairs(rows_by_id(workspace, run.name), list_score_runs(workspace), fingerprint)
         with st.container(key="live_pair_review"):
             gallery(log, session, queue, known, reviewer=reviewer)
 
 
-def frozen(frame: pd.DataFrame, suspicion: str, decided: set[str], *, key: str) -> NDArray[np.int64]:
-    """Return rows in order of suspicion without `decided` ones, as they were when `key` was new: what is decided
-    meanwhile stays in its place."""
+def frozen(frame: pd.DataFrame, order: NDArray[np.int64], decided: set[str], *, key: str) -> NDArray[np.int64]:
+    """Return the rows in `order` without `decided` ones, as they were when `key` was new: what is decided meanwhile
+    stays in its place."""
     kept = st.session_state.get("gen_review_frozen")
     if kept is None or kept[0] != key:
-        order = _by(frame, suspicion)
         if decided:
             order = order[~frame["id"].astype(str).isin(decided).to_numpy()[order]]
         st.session_state["gen_review_frozen"] = kept = (key, order)
     return kept[1]
-
-
-def _by(frame: pd.DataFrame, suspicion: str) -> NDArray[np.int64]:
-    return np.argsort(-frame[f"suspicion_{suspicion}"].to_numpy(np.float64), kind="stable")

@@ -76,6 +76,16 @@ def tables(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return _tables(workspace, run, changed(workspace, run, TRAINING))
 
 
+def by_suspicion(workspace: Workspace, run: str, suspicion: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of training pairs, the most suspicious first, and the place of each row from 1 on."""
+    return _by_suspicion(workspace, run, suspicion, changed(workspace, run, TRAINING))
+
+
+def rows_by_id(workspace: Workspace, run: str) -> dict[str, int]:
+    """Return the row of each training pair by its id."""
+    return _rows_by_id(workspace, run, changed(workspace, run, TRAINING))
+
+
 def changed(workspace: Workspace, run: str, part: str) -> tuple[str, int]:
     """Return what tells one version of a run's file from another."""
     path = run_folder(workspace, run) / f"{part}.parquet"
@@ -90,6 +100,20 @@ def _samples(_workspace: Workspace, run: str, part: str, version: tuple[str, int
 @st.cache_resource(show_spinner="Reading the scores …", max_entries=16)
 def _matrix(_workspace: Workspace, run: str, method: str, version: tuple[str, int]) -> Any:
     return read_matrix(_workspace, run, method)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _by_suspicion(_workspace: Workspace, run: str, suspicion: str, version: tuple[str, int]) -> Any:
+    values = samples(_workspace, run, TRAINING)[f"suspicion_{suspicion}"].to_numpy(np.float64)
+    order = np.argsort(-values, kind="stable")
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(1, len(order) + 1)
+    return order, places
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _rows_by_id(_workspace: Workspace, run: str, version: tuple[str, int]) -> Any:
+    return {str(one): row for row, one in enumerate(samples(_workspace, run, TRAINING)["id"])}
 
 
 @st.cache_resource(show_spinner="Comparing the methods …", max_entries=32)

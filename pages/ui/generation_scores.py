@@ -39,11 +39,13 @@ def draw(workspace: Workspace) -> None:
         with part, shown(stop=False):
             _form(workspace, tuned)
     running(workspace, "gen_score")
-    group = choose_group(workspace, key="generation_scores_of")
+    a, b = st.columns([2, 1.2], vertical_alignment="bottom")
+    with a:
+        group = choose_group(workspace, key="generation_scores_of")
     if group is None:
         return
     with shown(stop=False):
-        _table(workspace, group)
+        _table(workspace, group, b)
         _wrong(workspace, group)
         generation_spread.draw(workspace, group)
 
@@ -103,17 +105,18 @@ def _settings(workspace: Workspace, record: GenerationRecord) -> tuple[dict[str,
     return values, {part: name for part, name in chosen.items() if name}
 
 
-def _table(workspace: Workspace, group: Group) -> None:
+def _table(workspace: Workspace, group: Group, place: Any) -> None:
     frames = [tables(workspace, run.name)[0] for run in group.runs]
     ours = pd.concat(frames, ignore_index=True) if any(len(frame) for frame in frames) else pd.DataFrame()
     if ours.empty:
         st.caption("These pairs have no classes, so that nothing tells which should speak for which (Eq. 23).")
         return
-    a, b = st.columns([2, 1.2], vertical_alignment="bottom")
-    a.subheader("Pairs of the same class found")
+    st.subheader("Pairs of the same class found")
     tasks = {"": "nothing", **TASKS}
     guess = list(tasks).index(task_like(group.title))
-    task = b.selectbox("Beside the paper's", list(tasks), index=guess, key="gen_task", format_func=tasks.__getitem__)
+    task = place.selectbox(
+        "Beside the paper's", list(tasks), index=guess, key="gen_task", format_func=tasks.__getitem__
+    )
     printed = printed_rows(str(task)) if task else {}
     frame = beside(ours, printed)
     st.dataframe(frame, hide_index=True, height="content")
