@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from tiny_diffusion import image_folder
 
+from fvm_core.cli.main import main
 from fvm_core.errors import DataError
 from fvm_core.generation.image_data import add_image_folder, make_digit_styles
 from fvm_core.generation.image_folder_pairs import open_image_pairs
@@ -35,3 +36,16 @@ def test_a_folder_is_kept_where_it_is(tmp_path: Path) -> None:
     assert add_image_folder(workspace, "mine", tmp_path / "pictures", classes="none") == "mine"
     with pytest.raises(DataError, match="other pairs are kept as `mine`"):
         add_image_folder(workspace, "mine", tmp_path / "pictures", classes="class")
+
+
+def test_the_command_takes_a_folder_and_its_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FVM_STUDIO_HOME", str(tmp_path / "home"))
+    folder = str(image_folder(tmp_path / "pictures"))
+    assert main(["generation", "data", folder, "--name", "mine", "--classes", "text"]) == 0
+    assert capsys.readouterr().out == "mine: 4 pairs, 4 classes\n"
+    assert (
+        main(["generation", "pretrain", "--kind", "image", "--pairs", "mine", "--name", "a", "--set", "stepz=1"]) == 2
+    )
+    assert "unknown settings ['stepz']" in capsys.readouterr().err
