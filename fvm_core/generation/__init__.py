@@ -10,7 +10,8 @@ models       `task` what tuning and scoring ask of a model; `language_model`, `l
              `pretrain` text; `diffusion_model`, `diffusion_task`, `small_unet`, `pretrain_diffusion` images; `lora`
              adapters; `kinds`* which module opens which kind; `store`* records; `register`* models made elsewhere;
              `identity`* which weights a folder holds; `libraries`*, `memory` errors in words
-tuning       `settings`*, `diffusion_settings`*; `lora_tuning`, `tune_job` (job `gen_tune`): LoRA on training pairs, VM and FVM on validation
+tuning       `settings`*, `diffusion_settings`*; `lora_tuning`, `tune_job` (job `gen_tune`): LoRA on training pairs,
+             VM and FVM on validation pairs
 influence    `lora_gradients` exact gradients of each pair; `pair_gradients` in pieces; `pair_scores` Eq. 20, Eq. 21,
              TracIn, DataInf; `score_job` (`gen_score`) all pairs; `ask_job` (`gen_ask`) one prompt
 results      `score_store`* score files; `detection`* Eq. 23's AUC and recall; `table`* Tables 4 and 5; `answers` exact
