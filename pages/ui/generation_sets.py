@@ -55,7 +55,7 @@ def _made(workspace: Workspace, source: str) -> list[str]:
         "and NAME-val. Wrong targets are planted in the training pairs, to see whether they are found."
     )
     with st.form(f"generation_make_{source}", border=False):
-        a, b, c, d, e, f = st.columns([1.6, 1, 1, 1, 1, 1], vertical_alignment="bottom")
+        a, b, c, d, e, f = st.columns([1.4, 1, 1, 1, 0.9, 1.2], vertical_alignment="bottom")
         name = a.text_input("Name", value=source, max_chars=50)
         sizes = {
             "training": int(b.number_input("Training a class", 1, 500, 200 if styles else 90)),

@@ -50,7 +50,7 @@ def draw(workspace: Workspace, group: Group) -> None:
         for run, method in group.methods
     ]
     chart.draw(
-        histograms(panels, columns=min(3, len(panels))), name="generation-scores",
+        histograms(panels, columns=min(4, len(panels))), name="generation-scores",
         data=lambda: pd.concat([panel.frame() for panel in panels]),
         alt=f"Histograms of {len(panels)} methods' scores, pairs of the same class and of other classes apart",
     )  # fmt: skip
@@ -75,7 +75,17 @@ def _panel(
     scale = Scale() if axis == "rank" else fit_scale(values)
     limits = (0.0, 100.0) if axis == "rank" else _limits(values, scale)
     unit = "percentile →" if axis == "rank" else "score →"
-    return distribute(values, {SAME: same, OTHER: ~same}, title=title, axis=unit, scale=scale, limits=limits, bins=50)
+    bins = even_bins(len(training)) if axis == "rank" else 50
+    return distribute(values, {SAME: same, OTHER: ~same}, title=title, axis=unit, scale=scale, limits=limits, bins=bins)
+
+
+def even_bins(samples: int) -> int:
+    """Return a number of bins, 20 to 50, into which so many ranks fall evenly, or nearly so.
+
+    >>> even_bins(900), even_bins(120), even_bins(7)
+    (50, 40, 50)
+    """
+    return min(range(20, 51), key=lambda bins: (min(samples % bins, -samples % bins), -bins) if samples > 50 else -bins)
 
 
 def by_class(
