@@ -23,7 +23,7 @@ from pages.ui.text import plain
 from pages.ui.tune_form import free_name
 
 PER_PAGE = 12
-START, MOST = 15, 40
+START, MOST = 20, 40
 SIDES = {"dataset": "the training set", "validation": "the clean set"}
 MADE = "noise_across_made"
 
