@@ -158,7 +158,7 @@ def test_cards_escape_every_word() -> None:
 
 def test_tuning_is_started_with_the_settings_on_the_page(workspace: Workspace, started: Started) -> None:
     invented(workspace)
-    add_record(workspace, "demo", "base")
+    add_record(workspace, "demo", "base", path="/models/llama", training={"name": "demo-val"})
     page = open_tab("Tune")
     button(page, "Start tuning").click().run()
     assert not page.exception and not page.error
@@ -167,6 +167,14 @@ def test_tuning_is_started_with_the_settings_on_the_page(workspace: Workspace, s
     settings = args["settings"]
     assert (settings["role"], settings["epochs"], settings["lr"], settings["rank"]) == ("lora", 10, 3e-4, 8)
     assert settings["sharpness_every"] > 0 and args["options"]["template"] == "{prompt}\n"
+
+
+@pytest.mark.parametrize(("path", "rate"), [("", 5e-3), ("/models/llama", 3e-4)])
+def test_a_small_model_made_here_starts_with_a_larger_rate(workspace: Workspace, path: str, rate: float) -> None:
+    invented(workspace)
+    add_record(workspace, "demo", "base", path=path)
+    page = open_tab("Tune")
+    assert next(one for one in page.number_input if one.label == "Learning rate").value == rate
 
 
 def test_vm_and_fvm_go_on_from_an_adapter(workspace: Workspace, started: Started) -> None:

@@ -27,10 +27,10 @@ CAPTIONS = {
     "gamma = 0.001 (B.2).",
 }
 RECIPES = {
-    "text": "The paper's: 10 epochs of batch 64 at 3e-4 (B.2). The small model trained here needs a larger rate, 5e-3.",
-    "image": "The paper's: 10,000 steps of batch 4 at 1e-4 (B.3). The small model of digits needs 1,500 at 5e-4.",
+    "text": "The paper's recipe: 10 epochs of batch 64 at 3e-4 (B.2). A small model made here starts with 5e-3.",
+    "image": "The paper's recipe: 10,000 steps of batch 4 at 1e-4 (B.3). A small model made here: 1,500 steps at 5e-4.",
 }
-"""Of the role `lora`, by kind; the form's defaults are the paper's."""
+"""Of the role `lora`, by kind; the form's defaults follow it."""
 
 
 def draw(workspace: Workspace) -> None:
@@ -69,13 +69,13 @@ def _form(workspace: Workspace, records: dict[str, GenerationRecord]) -> None:
     if not sets:
         st.info("There are no pairs of this model's kind. Bring some under *Models and pairs*.")
         return
-    training = b.selectbox("Training pairs", sets, index=_near(sets, "-train", parent.training.get("name")))
+    training = b.selectbox("Training pairs", sets, index=_near(sets, "-train", _trained_on(parent)))
     validation = c.selectbox("Validation pairs", sets, index=_near(sets, "-val", training, parent.validation))
     taken = {*records, *_promised(workspace)}
     wanted = f"{parent.base or parent.name}-{training.removesuffix('-train')}-{role}"
     name = d.text_input("Name of the adapter", value=free_name(wanted, taken), max_chars=64)
     with st.expander("Settings", icon=":material/settings:", key="generation_settings"):
-        values, options = settings_form(str(role), parent.kind)
+        values, options = settings_form(str(role), parent.kind, small=parent.role == "base" and not parent.path)
     if st.button("Start tuning", type="primary", icon=":material/play_arrow:", key="generation_start_tuning"):
         if training == validation:
             raise SettingsError("`training` and `validation` must be two sets of pairs, got the same. Choose another.")
@@ -89,9 +89,10 @@ def _form(workspace: Workspace, records: dict[str, GenerationRecord]) -> None:
         st.rerun()
 
 
-def settings_form(role: str, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Draw the settings of a role and return those of LoraSettings, unchecked, and the kind's options."""
-    key = f"generation_{role}_{kind}"
+def settings_form(role: str, kind: str, *, small: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Draw the settings of a role and return those of LoraSettings, unchecked, and the kind's options. `small`: the
+    base was made here, from scratch."""
+    key = f"generation_{role}_{kind}_{small}"
     values: dict[str, Any] = {}
     a, b, c, d, e, f = st.columns(6)
     image = kind == "image"
@@ -102,11 +103,13 @@ def settings_form(role: str, kind: str) -> tuple[dict[str, Any], dict[str, Any]]
         "Steps",
         0,
         1_000_000,
-        10_000 if by_steps else 0,
+        (1500 if small else 10_000) if by_steps else 0,
         key=f"{key}_steps",
         help="Instead of epochs, where these are 0.",
     )
-    rate = 1e-4 if by_steps else LoraSettings(role=role).rate
+    rate = LoraSettings(role=role).rate
+    if role == "lora" and (image or small):
+        rate = (5e-4 if small else 1e-4) if image else 5e-3
     if epochs:
         values["epochs"] = int(epochs)
     elif steps:
@@ -150,6 +153,11 @@ def settings_form(role: str, kind: str) -> tuple[dict[str, Any], dict[str, Any]]
         help="E.g. [INST] {prompt} [/INST] for Llama 2's chat models. \\n is a line break.",
     )  # fmt: skip
     return values, LanguageOptions(template=template.replace("\\n", "\n")).to_json()
+
+
+def _trained_on(parent: GenerationRecord) -> str:
+    """Return the training pairs of an adapter; a base's own are practice."""
+    return "" if parent.role == "base" else str(parent.training.get("name", ""))
 
 
 def _near(sets: list[str], end: str, like: object, kept: Any = None) -> int:
