@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fvm_core.errors import CheckpointError
-from fvm_core.files import read_json
+from fvm_core.files import read_json, write_json
 from fvm_core.generation.libraries import need
 from fvm_core.models.safetensors_file import check_header
 
@@ -84,9 +84,9 @@ def _another_base(folder: Path, why: str) -> CheckpointError:
 
 def save_adapter(model: Any, folder: Path) -> None:
     """Write adapter_config.json and adapter_model.safetensors, as peft loads them; the base's path stays out."""
-    for config in model.peft_config.values():
-        config.base_model_name_or_path = None
     model.save_pretrained(folder, safe_serialization=True)
+    described = read_json(folder / CONFIG, what="the adapter's description")
+    write_json(folder / CONFIG, {**described, "base_model_name_or_path": None})
     (folder / "README.md").unlink(missing_ok=True)
 
 
