@@ -63,7 +63,7 @@ def main() -> None:
                                             validation).items()
             ]  # fmt: skip
             print(
-                rows[-1]["draws"], common, [(row["method"], round(row["auc_mean"], 1)) for row in rows[-5:]], flush=True
+                rows[-1]["draws"], common, [(row["method"], round(row["auc_mean"], 1)) for row in rows[-8:]], flush=True
             )
     with args.out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -83,7 +83,7 @@ def scores(
     grads: Tensor, terms: list[Tensor], slices: dict[str, slice], training: PairSet, validation: PairSet
 ) -> dict[str, dict[str, float]]:
     """Return {method: AUC and recall in percent}. `first`: Eq. 20's first term alone; `square of the mean`: Eq. 20 with
-    the mean gradient's outer product for H_val; `influence`: as the app has it."""
+    the mean gradient's outer product for H_val; `influence`: as the app has it; `size of`: without its sign."""
     val = torch.stack(terms).mean(0)
     weights, _ = fisher_weights(val, damping=1e-3)
     first = first_order(grads, val, weights)
@@ -92,6 +92,9 @@ def scores(
         "influence": pair_influence(grads, terms, weights, epsilon=0.01),
         "square of the mean": first + second_order(first, epsilon=0.01),
         "first": first,
+        "size of first": first.abs(),
+        "squares, no Fisher": torch.stack([tracin(grads, term).square() for term in terms]).mean(0),
+        "size of tracin": tracin(grads, val).abs(),
         "tracin": tracin(grads, val),
         "datainf": tracin(grads, directions),
     }
