@@ -104,10 +104,11 @@ def list_records(workspace: Workspace) -> dict[str, GenerationRecord]:
     found = []
     for path in generation_folder(workspace, "models").glob(f"[!.]*/{RECORD}"):
         try:
-            found.append(GenerationRecord.from_json(read_json(path, what="the model's record")))
-        except (CheckpointError, DataError):
+            record = GenerationRecord.from_json(read_json(path, what="the model's record"))
+            found.append(((record.created, path.stat().st_mtime_ns, record.name), record))
+        except (CheckpointError, DataError, OSError):
             continue
-    return {record.name: record for record in sorted(found, key=lambda record: (record.created, record.name))}
+    return {record.name: record for _, record in sorted(found, key=lambda item: item[0])}
 
 
 def lineage(workspace: Workspace, name: str) -> list[GenerationRecord]:
