@@ -1,5 +1,6 @@
 // Review of training pairs: a list in order of suspicion, one pair at large, one key for each verdict.
-// pages/ui/generation_gallery.py puts gallery_log.js before it, which keeps and sends the numbered log.
+// pages/ui/generation_gallery.py puts gallery_draw.js (`make`) and gallery_log.js, which keeps
+// and sends the numbered log, before it.
 
 const VIEWS = new WeakMap();
 const VERDICTS = { accept: "wrong", keep: "right", skip: "skipped", pick: "wrong" };
@@ -19,15 +20,8 @@ export default function render({ data, parentElement, setStateValue }) {
   };
 }
 
-function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function picture(item, className) {
-  const image = element("img", className);
+  const image = make("img", className);
   image.src = item.picture;
   image.alt = item.target;
   return image;
@@ -37,21 +31,21 @@ class PairReview {
   constructor(parent) {
     this.position = 0;
     this.queue = null;
-    this.root = element("section", "pair-review");
+    this.root = make("section", "pair-review");
     this.root.setAttribute("aria-label", "Review of pairs");
-    this.head = element("div", "head");
-    this.counts = element("span", "counts");
-    this.saving = element("span", "saving");
+    this.head = make("div", "head");
+    this.counts = make("span", "counts");
+    this.saving = make("span", "saving");
     this.head.append(this.counts, this.saving);
-    this.notice = element("div", "notice");
-    this.live = element("div", "spoken");
+    this.notice = make("div", "notice");
+    this.live = make("div", "spoken");
     this.live.setAttribute("aria-live", "polite");
-    this.list = element("div", "list");
+    this.list = make("div", "list");
     this.list.tabIndex = 0;
     this.list.setAttribute("role", "listbox");
     this.list.setAttribute("aria-label", "Pairs in order of suspicion");
-    this.detail = element("div", "detail");
-    const body = element("div", "body");
+    this.detail = make("div", "detail");
+    const body = make("div", "body");
     body.append(this.list, this.detail);
     this.root.append(this.head, this.notice, this.live, body);
     parent.append(this.root);
@@ -192,13 +186,13 @@ class PairReview {
 
   drawRows() {
     this.rows = this.data.items.map((item, place) => {
-      const row = element("div", "row");
+      const row = make("div", "row");
       row.setAttribute("role", "option");
-      const words = element("span", "words");
-      words.append(element("span", "prompt", item.prompt), element("span", "target", item.picture ? "" : `→ ${item.target}`));
-      row.append(element("span", "rank", String(item.rank)));
+      const words = make("span", "words");
+      words.append(make("span", "prompt", item.prompt), make("span", "target", item.picture ? "" : `→ ${item.target}`));
+      row.append(make("span", "rank", String(item.rank)));
       if (item.picture) row.append(picture(item, "small"));
-      row.append(words, element("span", "verdict"));
+      row.append(words, make("span", "verdict"));
       row.addEventListener("mousedown", (event) => {
         event.preventDefault();
         this.list.focus({ preventScroll: true });
@@ -207,7 +201,7 @@ class PairReview {
       return row;
     });
     this.list.replaceChildren(...this.rows);
-    if (!this.rows.length) this.list.append(element("div", "empty", this.data.empty));
+    if (!this.rows.length) this.list.append(make("div", "empty", this.data.empty));
   }
 
   drawDetail() {
@@ -217,24 +211,24 @@ class PairReview {
       return;
     }
     const { action, saving } = this.state(item.id);
-    const facts = element("dl", "facts");
+    const facts = make("dl", "facts");
     const told = [["Class", item.group], ["Suspicion", `${item.told}, place ${item.rank} of ${this.data.total}`], ["Loss", item.loss]];
     if (action) told.push(["Verdict", VERDICTS[action] + (saving ? " …" : "")]);
-    for (const [name, value] of told) if (value) facts.append(element("dt", "", name), element("dd", "", value));
-    const buttons = element("div", "buttons");
+    for (const [name, value] of told) if (value) facts.append(make("dt", "", name), make("dd", "", value));
+    const buttons = make("div", "buttons");
     for (const name of [...DECISIONS, "undo"]) {
-      const button = element("button", `action do-${name}`, { accept: "Wrong", keep: "Right", skip: "Skip", undo: "Undo" }[name]);
+      const button = make("button", `action do-${name}`, { accept: "Wrong", keep: "Right", skip: "Skip", undo: "Undo" }[name]);
       button.type = "button";
-      button.append(element("kbd", "keycap", this.data.keys[name]?.trim() ? this.data.keys[name].toUpperCase() : "Space"));
+      button.append(make("kbd", "keycap", this.data.keys[name]?.trim() ? this.data.keys[name].toUpperCase() : "Space"));
       button.addEventListener("click", () => {
         this.list.focus({ preventScroll: true });
         this.press(name);
       });
       buttons.append(button);
     }
-    const target = item.picture ? picture(item, "large") : element("div", "text target", item.target || item.problem);
+    const target = item.picture ? picture(item, "large") : make("div", "text target", item.target || item.problem);
     this.detail.replaceChildren(
-      buttons, element("div", "label", "Prompt"), element("div", "text", item.prompt), element("div", "label", "Target"), target, facts,
+      buttons, make("div", "label", "Prompt"), make("div", "text", item.prompt), make("div", "label", "Target"), target, facts,
     );
   }
 }

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from fvm_core.errors import DataError, SettingsError
 from fvm_core.files import atomic_write, write_json
-from fvm_core.generation.pair_gradients import PairGradients
-from fvm_core.generation.pair_scores import datainf_directions, fisher_weights, pair_influence, tracin
+from fvm_core.generation.pair_scores import datainf_directions, fisher_weights
 from fvm_core.generation.pairs import PairSet, text_id, text_pairs
 from fvm_core.generation.score_job import Scoring, default_methods, open_tuned, set_name
 from fvm_core.generation.score_store import answer_folder, write_table
@@ -92,25 +91,20 @@ def answered(task: GenerationTask, prompt: str, target: str, *, seed: int, folde
 def scores_for(scoring: Scoring, pair: PairSet) -> tuple[dict[str, np.ndarray], float]:
     """Return {method: (n,) score of each training pair} for one pair, and the pair's loss."""
     settings, layout = scoring.settings, scoring.layout
-    one = scoring.training.task.with_pairs(pair)
-    draws = getattr(one, "single_draws", None)
-    terms = [PairGradients(part, layout, 1, 0) for part in (draws() if draws else [one])]
+    terms = scoring.terms_of(pair)
     parts = [term.all() for term in terms]
     wanted = torch.stack(parts).mean(0)
-    weights = Tensor()
+    weights, directions = Tensor(), dict[str, Tensor]()
     if "influence" in scoring.methods:
         weights, _ = fisher_weights(scoring.validation_gradients(), damping=settings.damping)
     if "datainf" in scoring.methods:
-        direction = datainf_directions(
+        directions["datainf"] = datainf_directions(
             lambda: scoring.training, wanted, layout.slices, damping=settings.datainf_damping
         )
     found: dict[str, list[Tensor]] = {method: [] for method in scoring.methods}
     for grads in scoring.training:
         for method in scoring.methods:
-            if method == "influence":
-                values = pair_influence(grads, parts, weights, epsilon=settings.epsilon)
-            else:
-                values = tracin(grads, direction if method == "datainf" else wanted)
+            values = scoring.scores(method, grads, parts, wanted, weights, directions)
             found[method].append(values[:, 0].cpu())
     return {method: torch.cat(pieces).numpy() for method, pieces in found.items()}, float(
         np.mean([term.losses[0] for term in terms])

@@ -11,6 +11,12 @@ from torch import Tensor
 from fvm_core.generation.lora_gradients import Layout, batches_of, sample_gradients
 from fvm_core.generation.task import GenerationTask
 
+Tell = Callable[[int, int], None]
+
+
+def nothing(done: int, total: int) -> None:
+    """Tell nobody."""
+
 
 @dataclass
 class PairGradients:
@@ -24,7 +30,7 @@ class PairGradients:
     layout: Layout
     batch_size: int
     keep_bytes: int
-    tell: Callable[[int, int], None] = lambda done, total: None
+    tell: Tell = nothing
     losses: list[float] = field(default_factory=list)
     _kept: list[Tensor] = field(default_factory=list)
 

@@ -14,7 +14,7 @@ from fvm_core.errors import SettingsError
 from fvm_core.files import slug
 from fvm_core.generation.kinds import OPEN, of_kind
 from fvm_core.generation.lora_gradients import layout_of
-from fvm_core.generation.pair_gradients import PairGradients
+from fvm_core.generation.pair_gradients import PairGradients, Tell, nothing
 from fvm_core.generation.pair_scores import (
     datainf_directions,
     fisher_weights,
@@ -91,12 +91,7 @@ class Scoring:
         self.layout = layout_of(task.model)
         sizes: dict[str, Any] = {"batch_size": settings.batch_size, "keep_bytes": settings.keep_bytes}
         self.training = PairGradients(task, self.layout, **sizes, tell=self._teller("training pairs"))
-        over = task.with_pairs(validation)
-        single = getattr(over, "single_draws", None)  # the terms of a diffusion model's loss
-        self.terms = [
-            PairGradients(one, self.layout, settings.batch_size, 0, tell=self._teller("validation pairs"))
-            for one in (single() if single else [over])
-        ]
+        self.terms = self.terms_of(validation, tell=self._teller("validation pairs"))
         self._parts: list[Tensor] = []
         self.matrices: dict[str, np.ndarray] = {}
         self.suspicions: dict[str, np.ndarray] = {}
@@ -116,7 +111,7 @@ class Scoring:
         for grads in self.training:
             found["self"].append(self_scores(grads, weights).cpu())
             for method in self.methods:
-                found[method].append(self._scores(method, grads, val, weights, directions).cpu())
+                found[method].append(self.scores(method, grads, self._parts, val, weights, directions).cpu())
         self.training_losses, self.parameters = list(self.training.losses), self.layout.size
         self.suspicions["loss"] = np.array(self.training_losses)
         self.suspicions["influence"] = torch.cat(found.pop("self")).double().numpy()
@@ -131,11 +126,24 @@ class Scoring:
         self._parts = [one.all() for one in self.terms]
         return self._parts[0] if len(self._parts) == 1 else torch.stack(self._parts).mean(0)
 
-    def _scores(
-        self, method: str, grads: Tensor, val: Tensor, weights: Tensor, directions: Mapping[str, Tensor]
-    ) -> Tensor:
+    def terms_of(self, pairs: PairSet, *, tell: Tell = nothing) -> list[PairGradients]:
+        """Return the gradients of each term that the loss of `pairs` is a mean of: one, or one for each noise draw of a
+        diffusion model."""
+        over = self.training.task.with_pairs(pairs)
+        single = getattr(over, "single_draws", None)
+        return [
+            PairGradients(one, self.layout, self.settings.batch_size, 0, tell=tell)
+            for one in (single() if single else [over])
+        ]
+
+    def scores(
+        self, method: str, grads: Tensor, parts: list[Tensor], val: Tensor, weights: Tensor,
+        directions: Mapping[str, Tensor],
+    ) -> Tensor:  # fmt: skip
+        """Return (n, v) of one method for training gradients (n, p); `parts` are the terms' gradients (v, p), `val`
+        their mean."""
         if method == "influence":
-            return pair_influence(grads, self._parts, weights, epsilon=self.settings.epsilon)
+            return pair_influence(grads, parts, weights, epsilon=self.settings.epsilon)
         return tracin(grads, directions.get(method, val))
 
     def _teller(self, what: str) -> Any:

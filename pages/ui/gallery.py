@@ -25,9 +25,9 @@ from fvm_core.review.score_rows import ScoreRows
 from fvm_core.review.session import ReviewSession
 from fvm_core.review.steps import MOST_AT_ONCE, last_steps, recent_classes, step_of
 from fvm_core.review.support import Bars, LabelScores, caption
+from pages.ui.asset import asset
 from pages.ui.gallery_keys import bindings
 from pages.ui.gallery_zoom import close_up
-from pages.ui.links import ROOT
 from pages.ui.review_filters import Frozen
 from pages.ui.review_selection import note_page
 from pages.ui.reviewer import mark
@@ -45,13 +45,7 @@ RECENT = 5
 MOST_PAGES = 12
 
 
-def _asset(name: str) -> str:
-    return (ROOT / "assets" / name).read_text(encoding="utf-8")
-
-
-_component = st.components.v2.component(
-    "fvm_review_gallery", html="", css=_asset("gallery.css"), js="\n".join(_asset(name) for name in SCRIPTS)
-)
+_component = st.components.v2.component("fvm_review_gallery", html="", css=asset("gallery.css"), js=asset(*SCRIPTS))
 
 
 @dataclass(frozen=True)

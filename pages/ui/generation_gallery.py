@@ -22,8 +22,8 @@ from fvm_core.review.log import DecisionLog
 from fvm_core.review.replay import View
 from fvm_core.review.session import ReviewSession
 from fvm_core.visible import visible
+from pages.ui.asset import asset
 from pages.ui.generation_pictures import picture
-from pages.ui.links import ROOT
 from pages.ui.reviewer import mark
 
 KEY = "pair_review"
@@ -31,12 +31,11 @@ HISTORY = 200
 MOST_TEXT = 4000
 
 
-def _asset(name: str) -> str:
-    return (ROOT / "assets" / name).read_text(encoding="utf-8")
-
-
 _component = st.components.v2.component(
-    "fvm_pair_review", html="", css=_asset("pair_review.css"), js=_asset("gallery_log.js") + _asset("pair_review.js")
+    "fvm_pair_review",
+    html="",
+    css=asset("pair_review.css"),
+    js=asset("gallery_draw.js", "gallery_log.js", "pair_review.js"),
 )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from pages.ui.links import ROOT
+from pages.ui.asset import asset
 from pages.ui.map_colours import STATE_WORDS
 from pages.ui.map_points import Points
 
@@ -25,13 +25,7 @@ STATE = "map_selection"
 SCRIPTS = ("map_paint.js", "map_shapes.js", "map.js")
 
 
-def _asset(name: str) -> str:
-    return (ROOT / "assets" / name).read_text(encoding="utf-8")
-
-
-_component = st.components.v2.component(
-    "fvm_image_map", html="", css=_asset("map.css"), js="\n".join(_asset(name) for name in SCRIPTS)
-)
+_component = st.components.v2.component("fvm_image_map", html="", css=asset("map.css"), js=asset(*SCRIPTS))
 
 
 @dataclass(frozen=True)

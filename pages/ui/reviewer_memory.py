@@ -6,12 +6,10 @@ import streamlit as st
 
 from fvm_core.errors import ReviewError
 from fvm_core.review.session import person
-from pages.ui.links import ROOT
+from pages.ui.asset import asset
 
 KEY = "reviewer_memory"
-_component = st.components.v2.component(
-    "fvm_reviewer_memory", html="", js=(ROOT / "assets" / "reviewer.js").read_text(encoding="utf-8")
-)
+_component = st.components.v2.component("fvm_reviewer_memory", html="", js=asset("reviewer.js"))
 
 
 def keep(name: str) -> None:
