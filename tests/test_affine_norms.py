@@ -29,7 +29,7 @@ def both(module: nn.Module, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     for changed in (False, True):
         leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
         if changed:
-            with affine_norms(module):
+            with affine_norms([module]):
                 assert "forward" in vars(module)
                 out = module(leaf * 1)
         else:
@@ -57,20 +57,20 @@ def test_other_norms_and_modes_keep_their_own_forward() -> None:
             return 2 * super().forward(a)
 
     model = nn.Sequential(norm(track_running_stats=False), Doubled(6), nn.BatchNorm1d(6)).eval()
-    with affine_norms(model):
+    with affine_norms(model.modules()):
         assert not any("forward" in vars(module) for module in model.modules())
     module, x = norm(), torch.randn(5, 6, 4, 3)
     module.train()
-    with affine_norms(module):
+    with affine_norms([module]):
         out = module(x)
     torch.testing.assert_close(out.mean((0, 2, 3)), module.bias)
     module.eval()
-    with affine_norms(module), pytest.raises(RuntimeError, match="running_mean should contain 5 elements"):
+    with affine_norms([module]), pytest.raises(RuntimeError, match="running_mean should contain 5 elements"):
         module(torch.randn(2, 5, 3, 3))
 
 
 def test_the_model_is_left_as_it_was_after_an_error() -> None:
     model = nn.Sequential(norm(), nn.ReLU(), norm())
-    with pytest.raises(KeyError), affine_norms(model):
+    with pytest.raises(KeyError), affine_norms(model.modules()):
         raise KeyError("of the model")
     assert not any("forward" in vars(module) for module in model.modules())

@@ -31,7 +31,7 @@ from fvm_core.tuning.settings import TuneSettings
 from fvm_core.workspace import Workspace
 
 WORKER = str(Path(__file__).with_name("shared_worker.py"))
-METHODS = ["loss", "influence", "confident", "standard"]
+METHODS = ["loss", "typical_influence", "influence", "confident", "standard"]
 SETTINGS = {"relabel": "all", "batch_size": 16, "limit": 400, "lissa_depth": 2, "lissa_scale": 500.0, "damping": 1e-6}
 PARTS = -(-400 // PART_ROWS)
 SCORE = [

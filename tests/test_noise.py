@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
+from fvm_core.distributed.workers import ALONE
 from fvm_core.errors import DataError
 from fvm_core.influence.noise import estimate_transition, posterior
 from fvm_core.influence.passes.noise import NoisePass
+from fvm_core.influence.per_sample import SquaredGradients
 from fvm_core.influence.settings import ScoreSettings
+from fvm_core.influence.task import Shared
 
 PLANTED = torch.tensor([[0.8, 0.19, 0.01], [0.3, 0.65, 0.05], [0.0, 0.1, 0.9]], dtype=torch.float64)
 
@@ -88,7 +91,8 @@ def task_of(model: nn.Module, x: Tensor, y: Tensor, classes: int) -> SimpleNames
 
     return SimpleNamespace(
         model=model, train=Rows(), validation=Rows(), rows=np.arange(len(x)), classes=classes,
-        settings=ScoreSettings(batch_size=8, damping=1e-3), validation_batches=lambda: iter([(x, y)]),
+        settings=ScoreSettings(batch_size=8, damping=1e-3), validation_batches=lambda workers: iter([(x, y)]),
+        engine=lambda: SquaredGradients(model, x[:5]), shared=Shared(), context=SimpleNamespace(workers=ALONE),
     )  # fmt: skip
 
 

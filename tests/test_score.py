@@ -16,6 +16,7 @@ from fvm_core import files
 from fvm_core.data.dataset import DatasetSpec
 from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.demo import TRAINING
+from fvm_core.distributed.fisher import shared_fisher
 from fvm_core.errors import CheckpointError, DataError, FVMError, SettingsError
 from fvm_core.influence import rows, score
 from fvm_core.influence.baselines import confident_quality, loss_scores
@@ -23,8 +24,9 @@ from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
 from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
 from fvm_core.influence.passes import influence as influence_pass
+from fvm_core.influence.passes import validation_fisher
 from fvm_core.influence.per_sample import squared_scores
-from fvm_core.influence.store import display_name, list_runs
+from fvm_core.influence.store import display_name, list_runs, read_scores
 from fvm_core.influence.summary import summarize
 from fvm_core.influence.task import open_task
 from fvm_core.jobs.context import JobStopped
@@ -207,6 +209,37 @@ def test_the_fisher_is_not_made_again_after_a_stop(ready: Workspace, monkeypatch
     monkeypatch.setattr(influence_pass, "validation_fisher", refuse)
     context.stop_at = None
     assert score.run(context, args, ready)["samples"] == ROWS
+
+
+def test_passes_of_one_job_share_one_fisher(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        made.append(1)
+        return shared_fisher(*args, **options)
+
+    monkeypatch.setattr(validation_fisher, "shared_fisher", counted)
+    methods = ["typical_influence", "second_train", "influence"]
+    together = score.run(MemoryContext(), arguments(methods=methods, run="together"), ready)
+    assert made == [1]
+    for method in methods:
+        score.run(MemoryContext(), arguments(methods=[method], run=f"alone-{method}"), ready)
+        alone, beside = frames(ready, f"alone-{method}")[method], frames(ready, "together")[method]
+        pd.testing.assert_frame_equal(alone, beside)
+    files = {method: read_scores(Path(together["files"][method])).provenance for method in methods}
+    # Each tells what it would have taken alone.
+    assert min(entry["preparation_seconds"] for entry in files.values()) > 0
+    assert files["influence"]["preparation_seconds"] <= files["typical_influence"]["preparation_seconds"]
+
+
+def test_half_precision_is_a_setting(ready: Workspace) -> None:
+    for precision in ("fp32", "bf16"):
+        settings = {"relabel": "all", "precision": precision}
+        score.run(MemoryContext(), arguments(methods=["influence"], run=precision, settings=settings), ready)
+    full, half = (frames(ready, precision)["influence"]["score"] for precision in ("fp32", "bf16"))
+    assert (full - half).abs().max() > 0 and full.corr(half, method="spearman") > 0.9999
+    with pytest.raises(SettingsError, match="`precision` must be one of"):
+        score.run(MemoryContext(), arguments(methods=["influence"], settings={"precision": "fp16"}), ready)
 
 
 def test_parts_of_other_settings_are_not_reused(ready: Workspace, tmp_path: Path) -> None:

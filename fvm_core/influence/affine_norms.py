@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def affine_norms(model: nn.Module) -> Iterator[None]:
+def affine_norms(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Within the block, the forward of BatchNorm2d in eval mode is one multiply-add; its parameters get no gradient."""
     changed: list[Any] = []
     try:
-        for module in model.modules():
+        for module in modules:
             if type(module) is nn.BatchNorm2d and module.running_mean is not None and "forward" not in vars(module):
                 module.forward = _affine(module)  # type: ignore[method-assign, assignment]
                 changed.append(module)

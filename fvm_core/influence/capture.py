@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from fvm_core.influence.affine_norms import affine_norms
+from fvm_core.influence.folded_norms import Folded, folded_norms
 from fvm_core.influence.layers import Calls
 
 Consumer = Callable[[str, list[int], list[Calls]], None]
@@ -19,11 +20,12 @@ Consumer = Callable[[str, list[int], list[Calls]], None]
 @contextmanager
 def evaluating(model: nn.Module, *, parameter_grads: bool = False) -> Iterator[None]:
     """Put the model in eval mode, with gradients for all parameters or for none; everything is restored after."""
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in model.modules() if module.training]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    model.eval()
+    for module, _ in modes:
+        module.training = False
     for parameter, _ in flags:
         parameter.requires_grad_(parameter_grads)
     try:
@@ -37,17 +39,27 @@ def evaluating(model: nn.Module, *, parameter_grads: bool = False) -> Iterator[N
 
 
 class Capture:
-    """Hooks on the named modules of a model in `evaluating`.
+    """Hooks on modules of a model in `evaluating`: those in `calls` {name: runs in one forward}, found in `modules`.
 
     `backward` may be called several times after one `forward`; a layer's input is given up as soon as the last gradient
     that needs it has met it. `channels_last`: images go through in that layout. `half`: where a layer's
     gradient is a matrix product of input and output gradient, the consumer gets both in bf16; the passes are fp32.
+    `folded`: a convolution here gives its norm's output, and so its gradient is the norm's.
     """
 
     def __init__(
-        self, model: nn.Module, calls: dict[str, int], *, channels_last: bool = False, half: bool = False
+        self,
+        model: nn.Module,
+        modules: Mapping[str, nn.Module],
+        calls: dict[str, int],
+        *,
+        channels_last: bool = False,
+        half: bool = False,
+        folded: Mapping[str, Folded] | None = None,
     ) -> None:
         self.model, self.expected, self.channels_last = model, calls, channels_last
+        self.folded = folded or {}
+        self._modules = modules
         self.bytes_out = dict.fromkeys(calls, 0)
         self._inputs: dict[str, list[Tensor]] = {}
         self._closing = self._final = False
@@ -58,19 +70,19 @@ class Capture:
         self._consumer: Consumer | None = None
         self._together: frozenset[str] = frozenset()
         self._index = 0
-        self._rounded = frozenset(name for name in calls if half and _multiplies(model.get_submodule(name)))
+        self._rounded = frozenset(name for name in calls if half and _multiplies(self._modules[name]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (b, c), attached to a graph that reaches every hooked layer's output."""
         self._inputs, self._leaves = {name: [] for name in self.expected}, []
         self._edges = {name: [] for name in self.expected}
         handles = [
-            self.model.get_submodule(name).register_forward_hook(self._saver(name), prepend=True, with_kwargs=True)
+            self._modules[name].register_forward_hook(self._saver(name), prepend=True, with_kwargs=True)
             for name in self.expected
         ]
         x = x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
         try:
-            with torch.enable_grad(), affine_norms(self.model):
+            with torch.enable_grad(), folded_norms(self._modules, self.folded), affine_norms(self._modules.values()):
                 logits = self.model(x.detach())
         finally:
             for handle in handles:

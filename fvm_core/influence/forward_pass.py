@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from fvm_core.influence.capture import Capture
 from fvm_core.influence.fallback import fallback_gradients
-from fvm_core.influence.layers import Calls, contract
+from fvm_core.influence.folded_norms import RULE, Folded
+from fvm_core.influence.layers import Calls, Rule, contract
 from fvm_core.influence.plan import Plan
 
 HELD_BYTES = 64 * 2**20
@@ -27,7 +28,7 @@ class ForwardPass:
     budget: int
     x: Tensor
     weights: Mapping[str, Tensor]
-    local: dict[str, dict[str, Tensor]]
+    local: dict[str, Mapping[str, Tensor]]
     capture: Capture
     logits: Tensor
 
@@ -45,11 +46,13 @@ class ForwardPass:
         backward pass will follow.
         """
         plan, capture = self.plan, self.capture
+        rules = rules_with(plan, capture.folded)
         wanted = (frozenset(self.local) if layers is None else layers) - without
         rest = () if layers is not None else tuple(name for name in plan.fallback if name in self.weights)
-        names = [*rest, *(name for name in self.weights if name in self._owned(wanted))]
-        out = [{name: self.x.new_zeros(len(self.x)) for name in names} for _ in pulls]
-        together = frozenset(name for name in wanted if len(pulls) > 1 and plan.rules[name].together)
+        own = self._owned(wanted)
+        names = [*rest, *(name for name in self.weights if name in own)]
+        out: list[dict[str, Tensor]] = [{} for _ in pulls]
+        together = frozenset(name for name in wanted if len(pulls) > 1 and rules[name].together)
         size = max(1, HELD_BYTES // max(1, sum(capture.bytes_out[name] for name in together)))
         for start in range(0, len(pulls), size):
             group = out[start : start + size]
@@ -57,8 +60,8 @@ class ForwardPass:
             def consume(
                 layer: str, indices: list[int], calls: list[Calls], group: list[dict[str, Tensor]] = group
             ) -> None:
-                module, owned = self.model.get_submodule(layer), plan.owned[layer]
-                parts = plan.rules[layer].weighted_many(module, calls, self.local[layer], self.budget)
+                module, owned = plan.modules[layer], plan.owned[layer]
+                parts = rules[layer].weighted_many(module, calls, self.local[layer], self.budget)
                 for index, part in zip(indices, parts, strict=True):
                     group[index].update({owned[key]: value for key, value in part.items()})
 
@@ -70,8 +73,10 @@ class ForwardPass:
             others = fallback_gradients(self.model, rest, self.x, pull, budget=self.budget, by_loop=plan.by_loop)
             for rows, grads in others if rest else ():
                 for name, value in grads.items():
-                    found[name][rows] = contract(value.square(), self.weights[name].reshape(-1))
-        return out
+                    whole = found.setdefault(name, self.x.new_zeros(len(self.x)))
+                    whole[rows] = contract(value.square(), self.weights[name].reshape(-1))
+        nothing = self.x.new_zeros(len(self.x))
+        return [{name: found.get(name, nothing) for name in names} for found in out]
 
     def totals(self, pulls: list[Tensor], **parts: Any) -> Tensor:
         """Return (b, m) float64: `contributions` summed over the parameters."""
@@ -84,6 +89,11 @@ class ForwardPass:
         return {name for layer in layers for name in self.plan.owned[layer].values()}
 
 
+def rules_with(plan: Plan, folded: Mapping[str, Folded]) -> dict[str, Rule]:
+    """Return {module name: rule} where these norms are folded."""
+    return plan.rules | {each.pair.norm: RULE for each in folded.values()}
+
+
 def total(contributions: Mapping[str, Tensor]) -> Tensor:
     """Return (b,) float64, the sum over parameters."""
-    return torch.stack([value.double() for value in contributions.values()]).sum(0)
+    return torch.stack(list(contributions.values())).double().sum(0)

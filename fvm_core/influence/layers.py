@@ -34,15 +34,11 @@ def widened(value: Tensor) -> Tensor:
 
 
 def contract(squares: Tensor, weight: Tensor) -> Tensor:
-    """Return (b,) sum over p of squares (b, p) * weight (p,), block by block: one long fp32 dot loses digits."""
-    p = squares.shape[1]
-    if p <= BLOCK or squares.device.type != "cpu":
+    """Return (b,) sum over p of squares (b, p) * weight (p,); `squares` may be used up. Long rows are summed pairwise:
+    one long fp32 dot product loses digits (and is slower)."""
+    if squares.shape[1] <= BLOCK or squares.device.type != "cpu":
         return squares @ weight
-    blocks = list(zip(squares.split(BLOCK, dim=1), weight.split(BLOCK), strict=True))
-    parts = squares.new_empty(len(blocks), len(squares))
-    for part, (columns, factors) in zip(parts.unbind(0), blocks, strict=True):
-        torch.mv(columns, factors, out=part)
-    return parts.sum(0, dtype=torch.float64).to(squares.dtype)
+    return squares.mul_(weight).sum(1)
 
 
 def add_squares(total: Tensor, grads: Tensor) -> None:
@@ -87,11 +83,11 @@ class Rule:
 
     def weighted(self, module: Any, calls: Calls, weights: Mapping[str, Tensor], budget: int) -> dict[str, Tensor]:
         """Return {local name: (b,) sum over the parameter of weight * gradient^2}."""
-        out = {name: weight.new_zeros(calls[0][0].shape[0]) for name, weight in weights.items()}
-        for piece, grads in self.pieces(module, calls, budget):
+        found: dict[str, list[Tensor]] = {name: [] for name in weights}
+        for _, grads in self.pieces(module, calls, budget):
             for name, weight in weights.items():
-                out[name][piece] = contract(grads[name].square_(), weight.reshape(-1))
-        return out
+                found[name].append(contract(grads[name].square_(), weight.reshape(-1)))
+        return {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in found.items()}
 
     def weighted_many(
         self, module: Any, many: list[Calls], weights: Mapping[str, Tensor], budget: int

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from fvm_core.errors import DataError, SettingsError
 from fvm_core.influence.capture import Capture, evaluating
 from fvm_core.influence.fallback import fallback_gradients
-from fvm_core.influence.forward_pass import ForwardPass, total
+from fvm_core.influence.folded_norms import Folded, FoldedNorms, per_filter
+from fvm_core.influence.forward_pass import ForwardPass, rules_with, total
 from fvm_core.influence.layers import Calls, default_budget
 from fvm_core.influence.plan import Plan, make_plan
-
-PRECISIONS = ("fp32", "bf16")
+from fvm_core.influence.settings import PRECISIONS
 
 HIDDEN_TOP = 2
 """Hidden layers with matrices or filters among the `top_layers`."""
@@ -53,6 +53,7 @@ class SquaredGradients:
             raise SettingsError(f"`precision` must be one of {PRECISIONS}, got {precision!r}.")
         self.model, self.budget, self.precision = model, budget or default_budget(example.device), precision
         self.plan: Plan = make_plan(model, example)
+        self._norms = FoldedNorms(self.plan.modules, self.plan.pairs, channels_last=self.plan.channels_last)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -62,8 +63,9 @@ class SquaredGradients:
     @contextmanager
     def running(self, x: Tensor, weights: Mapping[str, Tensor]) -> Iterator[ForwardPass]:
         """Run the model on x (b, ...) once, for any number of backward passes within the block."""
-        local = self._local(weights)
-        with self.captured(x, local) as (capture, logits):
+        folded = self._norms.now()
+        local = self._local(weights, folded)
+        with self._captured(x, local, folded) as (capture, logits):
             yield ForwardPass(self.model, self.plan, self.budget, x, weights, local, capture, logits)
 
     @contextmanager
@@ -72,9 +74,23 @@ class SquaredGradients:
 
         Where samples of a batch affect each other there is no rule, and the logits have no graph.
         """
+        with self._captured(x, layers, {}) as both:
+            yield both
+
+    @contextmanager
+    def _captured(
+        self, x: Tensor, layers: Iterable[str] | None, folded: Mapping[str, Folded]
+    ) -> Iterator[tuple[Capture, Tensor]]:
         calls = {name: self.plan.calls[name] for name in (self.plan.calls if layers is None else layers)}
         with evaluating(self.model):
-            capture = Capture(self.model, calls, channels_last=self.plan.channels_last, half=self.precision == "bf16")
+            capture = Capture(
+                self.model,
+                self.plan.modules,
+                calls,
+                channels_last=self.plan.channels_last,
+                half=self.precision == "bf16",
+                folded=folded,
+            )
             yield capture, self._alone(x) if self.plan.alone else capture.forward(x)
 
     def contributions(
@@ -110,12 +126,18 @@ class SquaredGradients:
     def pulled_sums(self, x: Tensor, pull_of: Callable[[Tensor], Tensor], totals: dict[str, Tensor]) -> None:
         """As `sums`, with the gradient at the logits that `pull_of(logits)` (b, c) gives."""
 
-        def consume(layer: str, indices: list[int], many: list[Calls]) -> None:
-            module, owned = self.model.get_submodule(layer), self.plan.owned[layer]
-            for key, value in self.plan.rules[layer].summed(module, many[0], self.budget).items():
-                totals[owned[key]] += value.view_as(totals[owned[key]])
+        folded = self._norms.now()
+        rules = rules_with(self.plan, folded)
 
-        with self.captured(x) as (capture, logits):
+        def consume(layer: str, indices: list[int], many: list[Calls]) -> None:
+            module, owned = self.plan.modules[layer], self.plan.owned[layer]
+            for key, value in rules[layer].summed(module, many[0], self.budget).items():
+                value = value.view_as(totals[owned[key]])
+                if layer in folded:
+                    value = value * per_filter(folded[layer].squares, value)
+                totals[owned[key]] += value
+
+        with self._captured(x, None, folded) as (capture, logits):
             pull = pull_of(logits.detach())
             capture.backward(logits, [pull], consume)
             if not self.plan.fallback:
@@ -144,18 +166,18 @@ class SquaredGradients:
         """Return the shapes of what `weights` and `totals` may hold: here the parameters'."""
         return {name: value.shape for name, value in self.model.named_parameters()}
 
-    def _local(self, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    def _local(self, weights: Mapping[str, Tensor], folded: Mapping[str, Folded]) -> dict[str, Mapping[str, Tensor]]:
         known = self.shapes()
         for name, weight in weights.items():
             if name not in known or weight.shape != known[name]:
                 raise SettingsError(
                     f"`weights` must hold tensors of the model's parameter shapes, got {name} {tuple(weight.shape)}."
                 )
-        local: dict[str, dict[str, Tensor]] = {}
+        local: dict[str, Mapping[str, Tensor]] = {}
         for layer, owned in self.plan.owned.items():
             chosen = {key: weights[name] for key, name in owned.items() if name in weights}
             if chosen:
-                local[layer] = chosen
+                local[layer] = self._norms.weighed(folded[layer], chosen) if layer in folded else chosen
         return local
 
     def _alone(self, x: Tensor) -> Tensor:

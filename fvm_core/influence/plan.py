@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fvm_core.errors import DataError
 from fvm_core.influence.capture import evaluating, parameter_uses
 from fvm_core.influence.fallback import vmap_works
+from fvm_core.influence.folded_norms import Pair, find_pairs
 from fvm_core.influence.layers import LinearRule, Rule
 from fvm_core.influence.layers_conv import ConvRule
 from fvm_core.influence.layers_norm import BatchNormRule, GroupNormRule, LayerNormRule
@@ -21,11 +22,13 @@ RULES: tuple[Rule, ...] = (LinearRule(), ConvRule(), BatchNormRule(), GroupNormR
 
 @dataclass(frozen=True)
 class Plan:
-    """`rules`: module name -> rule; `calls`: module name -> runs in one forward pass; `owned`: module name ->
-    {local parameter name: the model's name}; `fallback`: parameters through vmap (or a loop where vmap cannot run the
-    model); `alone`: samples of a batch affect each other, so that each is run by itself; `channels_last`: images
-    go through faster in that layout; `notes`: sentences for a person."""
+    """`modules`: name -> module; `rules`: module name -> rule; `calls`: module name -> runs in one forward pass;
+    `owned`: module name -> {local parameter name: the model's name}; `fallback`: parameters through vmap (or a loop
+    where vmap cannot run the model); `alone`: samples of a batch affect each other, so that each is run by itself;
+    `channels_last`: images go through faster in that layout; `pairs`: norms that can be folded; `notes`: sentences for
+    a person."""
 
+    modules: dict[str, nn.Module]
     rules: dict[str, Rule]
     calls: dict[str, int]
     owned: dict[str, dict[str, str]]
@@ -33,6 +36,7 @@ class Plan:
     by_loop: bool = False
     alone: bool = False
     channels_last: bool = False
+    pairs: tuple[Pair, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -93,7 +97,11 @@ def make_plan(model: nn.Module, x: Tensor) -> Plan:
     fallback = tuple(name for name in names.values() if name not in covered)
     by_loop = bool(fallback) and not _vmap_works(model, fallback, x[:2], whole[0].shape[1])
     calls = {name: seen[name].calls // 2 for name in rules}
-    return Plan(rules, calls, owned, fallback, by_loop, mixing, channels_last, _notes(fallback, mixing, by_loop))
+    with evaluating(model, parameter_grads=True):
+        pairs = () if mixing else find_pairs(model, x[:2], calls)
+    notes = _notes(fallback, mixing, by_loop)
+    modules = dict(model.named_modules())
+    return Plan(modules, rules, calls, owned, fallback, by_loop, mixing, channels_last, pairs, notes)
 
 
 def _vmap_works(model: nn.Module, names: tuple[str, ...], x: Tensor, classes: int) -> bool:

@@ -55,6 +55,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         if not workers.leads:
             continue
         notes += item.notes
+        prepared += float(getattr(item, "borrowed", 0.0))
         seconds = sum(part.seconds for part in parts[item.methods[0]])
         for method in item.methods:
             more = {

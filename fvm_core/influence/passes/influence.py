@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from fvm_core.influence.flat import inverse_fisher
-from fvm_core.influence.passes.curvature import telling
 from fvm_core.influence.passes.protocol import Columns, Report
-from fvm_core.influence.passes.validation_fisher import validation_fisher
+from fvm_core.influence.passes.validation_fisher import borrowed, fisher_units, kept_fisher, validation_fisher
 from fvm_core.influence.per_sample import SquaredGradients
 from fvm_core.influence.relabel import all_labels, shortlist
 from fvm_core.influence.task import Task
@@ -25,21 +24,17 @@ class InfluencePass:
     methods: tuple[str, ...] = ("influence",)
     notes: list[str] = field(default_factory=list)
     together: ClassVar[bool] = True
+    borrowed: float = 0.0
 
     def cost(self, task: Task) -> tuple[float, float]:
-        return float(len(task.validation)), squared_cost(task)
+        return fisher_units(task), squared_cost(task)
 
     def prepare(self, task: Task, kept: dict[str, Any] | None, report: Report) -> dict[str, Any]:
-        example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
-        self.engine = SquaredGradients(task.model, example)
+        self.engine = task.engine()
         self.notes = list(self.engine.notes)
-        if kept is None:
-            told = telling(report, "Fisher of the validation set")
-            fisher = validation_fisher(task, self.engine, told)
-            kept = {"fisher": {name: value.cpu() for name, value in fisher.items()}}
-        device = example.device
-        fisher = {name: value.to(device) for name, value in kept["fisher"].items()}
-        self.weights = inverse_fisher(fisher, damping=task.settings.damping)
+        self.borrowed = borrowed(task)
+        kept = kept or validation_fisher(task, self.engine, report)
+        self.weights = inverse_fisher(kept_fisher(task, kept), damping=task.settings.damping)
         return kept
 
     def columns(self, task: Task, x: Tensor, y: Tensor) -> dict[str, Columns]:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fvm_core.distributed.workers import workers_of
 from fvm_core.influence.capture import evaluating
-from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
 from fvm_core.influence.noise import Transition, estimate_transition, posterior
-from fvm_core.influence.passes.curvature import telling
 from fvm_core.influence.passes.protocol import Columns, Report
+from fvm_core.influence.passes.validation_fisher import EARLIER, kept_fisher, validation_fisher
 from fvm_core.influence.per_sample import SquaredGradients, total
 from fvm_core.influence.task import Task
 from fvm_core.influence.typical_metric import quadratic, typical_metric
@@ -24,8 +24,6 @@ SAMPLES = 20_000
 """Training samples that the transition matrix is estimated from, at the most."""
 TYPICAL = 256
 """Training images over which the typical metric is taken, at the most: from 64 on the rankings did not change."""
-CURVED = ("error_influence", "typical_influence")
-"""Methods that need the Fisher."""
 
 
 @dataclass
@@ -39,7 +37,7 @@ class NoisePass:
     (q - e_k) (Eq. 22): mostly the given one where it is probably right.
     """
 
-    methods: tuple[str, ...] = ("posterior", *CURVED)
+    methods: tuple[str, ...] = ("posterior", *EARLIER)
     name: str = "noise"
     notes: list[str] = field(default_factory=list)
 
@@ -53,27 +51,28 @@ class NoisePass:
 
     @property
     def _curved(self) -> bool:
-        return bool(set(CURVED) & set(self.methods))
+        return bool(set(EARLIER) & set(self.methods))
+
+    @property
+    def together(self) -> bool:
+        return self._curved
 
     def prepare(self, task: Task, kept: dict[str, Any] | None, report: Report) -> dict[str, Any]:
         device = next(task.model.parameters()).device
         if self._curved:
-            example, _ = task.train.batch(task.rows[: min(5, len(task.rows))])
-            self.engine = SquaredGradients(task.model, example)
+            self.engine = task.engine()
         if kept is None:
+            kept = validation_fisher(task, self.engine, report) if self._curved else {}
+            if not workers_of(task.context).leads:
+                return kept  # the rest is worker 0's
             made = implied_transition(task, report)
-            kept = {"matrix": made.matrix.cpu(), "noise": made.noise, "note": _note(task, made)}
-            if self._curved:
-                told = telling(report, "Fisher of the validation set")
-                fisher = fisher_diagonal(task.model, task.validation_batches(), engine=self.engine, progress=told)
-                kept["fisher"] = {name: value.cpu() for name, value in fisher.items()}
+            kept |= {"matrix": made.matrix.cpu(), "noise": made.noise, "note": _note(task, made)}
             if "typical_influence" in self.methods:
-                weights = inverse_fisher(fisher, damping=task.settings.damping)
+                weights = inverse_fisher(kept_fisher(task, kept), damping=task.settings.damping)
                 kept["typical"] = typical(task, self.engine, weights, report)
         self.matrix = kept["matrix"].to(device)
-        if "fisher" in kept:
-            fisher = {name: value.to(device) for name, value in kept["fisher"].items()}
-            self.weights = inverse_fisher(fisher, damping=task.settings.damping)
+        if self._curved:
+            self.weights = inverse_fisher(kept_fisher(task, kept), damping=task.settings.damping)
             self.notes = [*self.engine.notes]
         self.typical = kept["typical"].to(device) if "typical" in kept else None
         self.notes = [*self.notes, kept["note"]]

@@ -29,7 +29,8 @@ class Pass(Protocol):
     """`name` of the pass, `methods` it fills, `notes` for the provenance.
 
     A pass with `together = True` prepares on all workers of a shared job at once; else worker 0 prepares and hands out
-    what it has made.
+    what it has made. `borrowed`, where a pass has it: seconds that an earlier pass of the job spent on what this one
+    needs too.
     """
 
     name: str
