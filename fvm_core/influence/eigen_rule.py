@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fvm_core.influence.folded_norms import FoldedNorms
 from fvm_core.influence.kronecker import Basis, output_gradient, positions, sides, unfolded
 from fvm_core.influence.layers import Calls, Rule, contract
 from fvm_core.influence.per_sample import SquaredGradients
@@ -111,9 +112,11 @@ class EigenGradients(SquaredGradients):
         self.model, self.budget, self.bases = engine.model, engine.budget, dict(bases)
         rules: dict[str, Rule] = {layer: EigenRule(basis) for layer, basis in bases.items()}
         owned = {layer: {JOINT: layer} for layer in bases}
+        # No norm is folded: the filters' scales would not commute with the bases.
         self.plan = replace(
-            engine.plan, rules={**engine.plan.rules, **rules}, owned={**engine.plan.owned, **owned}
+            engine.plan, rules={**engine.plan.rules, **rules}, owned={**engine.plan.owned, **owned}, pairs=()
         )  # fmt: skip
+        self._norms = FoldedNorms(self.plan.modules, ())
 
     def shapes(self) -> dict[str, torch.Size]:
         within = {name for basis in self.bases.values() for name in basis.names}

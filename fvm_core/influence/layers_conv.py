@@ -135,13 +135,32 @@ class ConvRule(Rule):
         return out
 
     def _summed_weight(self, module: Any, a: Tensor, g: Tensor, budget: int) -> Tensor:
-        step = max(1, budget // (4 * self.floats(module, a, g)))
         way = way_for(module, a, g)
         total = a.new_zeros(module.weight.numel())
+        shared = way.copies and module.groups == 1
+        floats = _patch_floats(module, a, g) + 2 * a[0].numel() if shared else self.floats(module, a, g)
+        step = max(TOGETHER if shared else 1, budget // (4 * floats))
         for start in range(0, len(a), step):
             piece = slice(start, start + step)
-            add_squares(total, by_way(way, module, a[piece], g[piece], self.scratch))
-        return turned(module, total.unsqueeze(0), back=True).squeeze(0) if way is Ways.CHANNELS else total
+            if shared:
+                columns = columns_of(way, module, a[piece], g.shape[2:], self.scratch)
+                self._add_by_filters(total.view(len(module.weight), -1), columns, g[piece].flatten(2), budget)
+            else:
+                add_squares(total, by_way(way, module, a[piece], g[piece], self.scratch))
+        if way is Ways.CHANNELS:
+            inner = module.weight.shape[1]
+            return total.view(-1, *module.kernel_size, inner).movedim(-1, 1)  # a view: it is read once
+        return total
+
+    def _add_by_filters(self, total: Tensor, columns: Tensor, pulls: Tensor, budget: int) -> None:
+        """Add the sum over samples of squares to `total` (out, i), for copied patches and pulls (b, out, t)."""
+        b, filters = pulls.shape[:2]
+        inner = columns.shape[2]
+        height = max(LEAST_FILTERS, budget // (4 * b * inner))
+        for low in range(0, filters, height):
+            wide = pulls[:, low : low + height]
+            room = self.scratch.room("gradients", (b, wide.shape[1], inner), columns)
+            add_squares(total[low : low + height].view(-1), torch.bmm(wide, columns, out=room).view(b, -1))
 
     def _turned(self, module: Any, weight: Tensor) -> Tensor:
         """Return `turned` weights (out, i); those of the last call are kept, since they serve every batch."""

@@ -134,7 +134,7 @@ class SquaredGradients:
             for key, value in rules[layer].summed(module, many[0], self.budget).items():
                 value = value.view_as(totals[owned[key]])
                 if layer in folded:
-                    value = value * per_filter(folded[layer].squares, value)
+                    value.mul_(per_filter(folded[layer].squares, value))
                 totals[owned[key]] += value
 
         with self._captured(x, None, folded) as (capture, logits):
