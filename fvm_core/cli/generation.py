@@ -20,10 +20,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _data(actions: Any) -> None:
     parser = actions.add_parser("data", help="make or import sets of pairs of prompt and target")
-    parser.add_argument("what", help="sentences, problems (Tables 7, 8), styles (digits), a .jsonl, .parquet or folder")
+    parser.add_argument(
+        "what", help="sentences, problems (Tables 7, 8), styles, subjects (digits), .jsonl, .parquet or folder"
+    )
     parser.add_argument("--name", help="name of the set; made ones get NAME-train and NAME-val; default: WHAT or file")
-    parser.add_argument("--training", type=int, help="training pairs a class of a made set; default: 90; styles: 200")
-    parser.add_argument("--validation", type=int, help="validation pairs a class; default: 10; styles: 50")
+    parser.add_argument(
+        "--training", type=int, help="training pairs a class of a made set; default: 90; styles: 200; subjects: 3"
+    )
+    parser.add_argument("--validation", type=int, help="validation pairs a class; default: 10; styles: 50; subjects: 2")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--wording", choices=("table", "practice"), default="table", help="default: the paper's words")
     parser.add_argument("--wrong", type=float, default=0.0, help="share of training targets made wrong on purpose")
@@ -39,7 +43,7 @@ def data(args: argparse.Namespace, workspace: Workspace) -> int:
     from fvm_core.generation.store import write_pairs
     from fvm_core.generation.word_problems import word_problem_pairs
 
-    if args.what == "styles" or Path(args.what).is_dir():
+    if args.what in ("styles", "subjects") or Path(args.what).is_dir():
         return image_data(args, workspace)
     makers = {"sentences": sentence_pairs, "problems": word_problem_pairs}
     if args.what in makers:
@@ -67,12 +71,14 @@ def _given(value: int | None, usual: int) -> int:
 
 
 def image_data(args: argparse.Namespace, workspace: Workspace) -> int:
-    from fvm_core.generation.image_data import add_image_folder, make_digit_styles
+    from fvm_core.generation.image_data import add_image_folder, make_digit_styles, make_digit_subjects
     from fvm_core.generation.store import read_pairs
 
-    if args.what == "styles":
-        sizes = {"training": _given(args.training, 200), "validation": _given(args.validation, 50)}
-        names = make_digit_styles(workspace, args.name or "styles", **sizes, wrong=args.wrong, seed=args.seed)
+    made = {"styles": (make_digit_styles, 200, 50), "subjects": (make_digit_subjects, 3, 2)}.get(args.what)
+    if made:
+        make, training, validation = made
+        sizes = {"training": _given(args.training, training), "validation": _given(args.validation, validation)}
+        names = make(workspace, args.name or args.what, **sizes, wrong=args.wrong, seed=args.seed)
     else:
         name = args.name or Path(args.what).resolve().name
         names = [add_image_folder(workspace, name, args.what, text=args.text, classes=args.classes)]

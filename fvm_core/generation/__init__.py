@@ -4,8 +4,8 @@ Importing it is cheap: torch, transformers, peft and diffusers are imported wher
 error that names the pip command. Modules marked * import no torch. The way of the data:
 
 data         `pairs`* what both sides share: prompts, targets, classes; `pair_file`* JSONL and Parquet; `sentences`*,
-             `word_problems`* Tables 7 and 8 by a seed; `image_folder_pairs`*, `digit_styles`* images, `image_data`*
-             both into the workspace; `plant_wrong`*
+             `word_problems`* Tables 7 and 8 by a seed; `image_folder_pairs`*, `digit_styles`*, `digit_subjects`*
+             images, `image_data`* all into the workspace; `plant_wrong`*
 models       `task` what tuning and scoring ask of a model; `language_model`, `language_task`, `byte_tokenizer`,
              `pretrain` text; `diffusion_model`, `diffusion_task`, `small_unet`, `pretrain_diffusion` images; `lora`
              adapters; `kinds`* which module opens which kind; `store`* records; `register`* models made elsewhere;

@@ -82,7 +82,7 @@ def write_digit_styles(
         SettingsError: no or unknown styles, more pairs than there are digits, or a share that cannot be planted.
         StorageError: the folder cannot be written.
     """
-    images, truth = _digits()
+    images, truth = load_inks()
     unknown = [style for style in styles if style not in STYLES]
     if not styles or unknown or len(set(styles)) < len(styles):
         raise SettingsError(
@@ -118,7 +118,7 @@ def write_digit_styles(
             drawn = others[int(generator.integers(len(others)))] if strange else style
             down, right = (int(step) for step in generator.integers(-1, 2, 2))
             name = f"{style}/{row:04d}.png"
-            _write(Path(folder) / split / name, draw(images[row], drawn, side=side, shift=(down, right)))
+            write_png(Path(folder) / split / name, draw(images[row], drawn, side=side, shift=(down, right)))
             digit = int(truth[row])
             about = {"class": style, "digit": WORDS[digit], "wrong": strange}
             lines.append({"file_name": name, "text": caption(style, digit), **about})
@@ -127,7 +127,8 @@ def write_digit_styles(
     return {split: len(pairs) for split, pairs in chosen.items()}
 
 
-def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write (h, w) grey pixels to `path`, whose folder is made. Raises StorageError when the disk refuses."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path, "PNG")
@@ -135,8 +136,8 @@ def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
         raise StorageError(f"`{path}` could not be written ({error.strerror or error}). Free disk space.") from error
 
 
-def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return all (1797, 8, 8) digits and their (1797,) true labels."""
+def load_inks() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return all (1797, 8, 8) uint8 digits (255 = ink) and their (1797,) true labels."""
     parts = [open_digits(DatasetSpec("digits", label="clean", options={"split": s})) for s in ("train", "validation")]
     images = np.stack([part.source.read(int(row)) for part in parts for row in part.rows])
     return images, np.concatenate([part.labels for part in parts])

@@ -24,7 +24,8 @@ DIFFERENCES: dict[str, str] = {
     "by a seed after the same ten kinds (Table 8).",
     "styles": "The paper tunes stable-diffusion-v1.5 on cartoons, pixel-art and line sketches from the web; the digits "
     "in three styles that are made here are far smaller.",
-    "subjects": "The paper tunes stable-diffusion-v1.5 on photographs of 30 subjects.",
+    "subjects": "The paper tunes stable-diffusion-v1.5 on photographs of 30 subjects; the single digits that are "
+    "made here, each turned and moved, are far smaller.",
 }
 _PRINTED = """
 sentences | TracIn     | 94.95 6.14   | 70.97 25.18

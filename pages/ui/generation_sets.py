@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from fvm_core.errors import DataError, FVMError
-from fvm_core.generation.image_data import add_image_folder, make_digit_styles
+from fvm_core.generation.image_data import add_image_folder, make_digit_styles, make_digit_subjects
 from fvm_core.generation.pair_file import read_pair_file
 from fvm_core.generation.pairs import PairSet
 from fvm_core.generation.plant_wrong import plant_wrong
@@ -28,8 +28,21 @@ MAKERS: dict[str, Callable[..., tuple[PairSet, PairSet]]] = {
 }  # fmt: skip
 SOURCES = {
     "sentences": "Sentence transformations", "problems": "Word problems", "styles": "Digits in three styles",
-    "file": "JSONL or Parquet", "folder": "Image-text folder",
+    "subjects": "Single digits as subjects", "file": "JSONL or Parquet", "folder": "Image-text folder",
 }  # fmt: skip
+IMAGES: dict[str, Callable[..., list[str]]] = {"styles": make_digit_styles, "subjects": make_digit_subjects}
+_TABLE = (
+    "Ten classes after the paper's Table {}, drawn by a seed: NAME-train and NAME-val. Wrong targets are planted in "
+    "the training pairs, to see whether they are found."
+)
+TOLD = {
+    "sentences": _TABLE.format(7),
+    "problems": _TABLE.format(8),
+    "styles": "The demo's digits drawn as brush strokes, pixel art and line sketches: NAME-train, NAME-val and "
+    "NAME-pretrain, to train a small image model on.",
+    "subjects": "Thirty of the demo's digits, each with a random string as its name and a few views, turned and moved: "
+    "NAME-train and NAME-val. The small image model of the three styles was not trained on them.",
+}
 
 
 def draw(workspace: Workspace) -> None:
@@ -47,26 +60,21 @@ def draw(workspace: Workspace) -> None:
 
 
 def _made(workspace: Workspace, source: str) -> list[str]:
-    styles = source == "styles"
-    st.caption(
-        "The demo's digits drawn as brush strokes, pixel art and line sketches: NAME-train, NAME-val and NAME-pretrain."
-        if styles
-        else f"Ten classes after the paper's Table {7 if source == 'sentences' else 8}, drawn by a seed: NAME-train "
-        "and NAME-val. Wrong targets are planted in the training pairs, to see whether they are found."
-    )
+    st.caption(TOLD[source])
+    usual = {"styles": (200, 50), "subjects": (3, 2)}.get(source, (90, 10))
     with st.form(f"generation_make_{source}", border=False):
         a, b, c, d, e, f = st.columns([1.4, 1, 1, 1, 0.9, 1.2], vertical_alignment="bottom")
         name = a.text_input("Name", value=source, max_chars=50)
         sizes = {
-            "training": int(b.number_input("Training a class", 1, 500, 200 if styles else 90)),
-            "validation": int(c.number_input("Validation a class", 1, 500, 50 if styles else 10)),
+            "training": int(b.number_input("Training a class", 1, 500, usual[0])),
+            "validation": int(c.number_input("Validation a class", 1, 500, usual[1])),
         }
         wrong = d.number_input("Wrong targets (%)", 0, 90, 0) / 100
         seed = int(e.number_input("Seed", 0, 2**31 - 1, 0))
         if not f.form_submit_button("Make pairs", icon=":material/add:", width="stretch"):
             return []
-    if styles:
-        return make_digit_styles(workspace, name, **sizes, wrong=wrong, seed=seed)
+    if source in IMAGES:
+        return IMAGES[source](workspace, name, **sizes, wrong=wrong, seed=seed)
     training, validation = MAKERS[source](**sizes, seed=seed)
     if wrong:
         training = plant_wrong(training, rate=wrong, seed=seed)
