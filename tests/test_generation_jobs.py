@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 from tiny_language import PAIRS, tiny_task, write_base
 
 from fvm_core.cli.main import main
@@ -120,16 +122,40 @@ def test_tables_name_the_methods_as_the_paper(made: Workspace) -> None:
     classes = [list(read_samples(made, "a-vm", part)["class"]) for part in ("training", "validation")]
     wanted = detection(read_matrix(made, "a-vm", "influence"), *classes).summary()
     assert table.loc[("a-vm", "VM"), "auc_mean"] == pytest.approx(wanted["auc_mean"])
-    assert set(wrong_table(made, ["a-vm"])["method"]) == {"loss", "influence"}
+    planted = wrong_table(made, ["a-vm"]).set_index("method")
+    assert set(planted.index) == {"loss", "influence"} and set(planted["role"]) == {"vm"}
+    frame = read_samples(made, "a-vm", "training")
+    wrong, count = frame["wrong"].astype(bool), int(frame["wrong"].sum())
+    for method, row in planted.iterrows():
+        first = frame.nlargest(count, f"suspicion_{method}").index
+        assert row["planted"] == count and row["found"] == pytest.approx(100 * wrong[first].sum() / count)
     assert method_title(read_run(made, "a-lora"), "tracin") == "TracIn"
     assert set(list_score_runs(made)) == {"a-lora", "a-vm", "a-fvm"}
 
 
 def test_table_and_csv_are_printed(made: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--workspace", str(made.root), COMMAND, "table", "--csv", str(tmp_path / "t.csv")]) == 0
+    assert (
+        main(
+            [
+                "--workspace",
+                str(made.root),
+                COMMAND,
+                "table",
+                "--csv",
+                str(tmp_path / "t.csv"),
+                "--wrong-csv",
+                str(tmp_path / "w.csv"),
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "auc_mean" in printed and "suspicion" not in printed and "DataInf" in printed
     assert (tmp_path / "t.csv").read_text().startswith("run,model,training,method,auc_mean")
+    wrong = pd.read_csv(tmp_path / "w.csv").set_index(["run", "method"])
+    truth = read_samples(made, "a-lora", "training")
+    wanted = 100 * roc_auc_score(truth["wrong"].astype(bool), truth["loss"])
+    assert wrong.loc[("a-lora", "loss"), "auc"] == pytest.approx(wanted, abs=1e-4)
 
 
 @pytest.mark.parametrize("model", ["a-lora", "a-fvm"])

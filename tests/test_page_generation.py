@@ -24,7 +24,7 @@ from fvm_core.workspace import Workspace
 from pages.ui import generation_gallery, generation_start
 from pages.ui.generation_cards import PairCard, cards
 from pages.ui.generation_pictures import picture
-from pages.ui.generation_scores import beside
+from pages.ui.generation_scores import ahead, beside
 from pages.ui.generation_spread import by_class
 from pages.ui.generation_watch import find
 from pages.ui.upload import SUFFIXES
@@ -234,7 +234,25 @@ def test_the_table_has_our_figures_beside_the_papers(workspace: Workspace) -> No
     assert frame.index.tolist() == ["TracIn", "DataInf", "VM", "FVM"]
     planted = page.dataframe[1].value
     assert set(planted["ROC AUC"]) == {"100.00"} and set(planted["Suspicion"]) == {"Eq. 21", "Loss"}
+    assert set(planted["Among the first"]) == {"100.00"} and set(planted["Model"]) == {"LoRA", "VM", "FVM"}
+    assert "find them about as well" in texts(page) and "of the 2 most suspicious pairs" in texts(page)
     assert len(page.get("plotly_chart")) == 1
+
+
+@pytest.mark.parametrize(
+    ("score", "loss", "wanted"),
+    [
+        (90.0, 80.0, "Eq. 21 at FVM (90.00) finds them better than Loss at VM (80.00)."),
+        (70.0, 80.0, "Loss at VM (80.00) finds them better than Eq. 21 at FVM (70.00)."),
+        (80.2, 80.0, "Eq. 21 at FVM (80.20) and Loss at VM (80.00) find them about as well."),
+    ],
+)
+def test_where_the_plain_loss_is_ahead_the_page_says_so(score: float, loss: float, wanted: str) -> None:
+    import pandas as pd
+
+    rows = [("lora", "influence", 10.0), ("fvm", "influence", score), ("vm", "loss", loss), ("fvm", "loss", 5.0)]
+    assert ahead(pd.DataFrame(rows, columns=["role", "method", "auc"])) == wanted
+    assert ahead(pd.DataFrame(rows[:2], columns=["role", "method", "auc"])) == ""
 
 
 def test_the_papers_other_rows_stand_without_ours(workspace: Workspace) -> None:

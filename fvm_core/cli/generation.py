@@ -202,6 +202,7 @@ def _table(actions: Any) -> None:
     parser = actions.add_parser("table", help="AUC and recall of all scores (Tables 4, 5), and of planted wrong pairs")
     parser.add_argument("--runs", help="names of runs, comma-separated; default: all")
     parser.add_argument("--csv", help="also write the table to this file")
+    parser.add_argument("--wrong-csv", help="also write how planted wrong pairs are found to this file")
     parser.set_defaults(handler=table)
 
 
@@ -210,12 +211,13 @@ def table(args: argparse.Namespace, workspace: Workspace) -> int:
     from fvm_core.generation.table import influence_table, wrong_table
 
     runs = args.runs.split(",") if args.runs else None
-    for frame in (found := influence_table(workspace, runs), wrong_table(workspace, runs)):
+    frames = (influence_table(workspace, runs), wrong_table(workspace, runs))
+    for frame, path in zip(frames, (args.csv, args.wrong_csv), strict=True):
         if len(frame):
             print(frame.to_string(index=False, float_format=lambda value: f"{value:.2f}"), end="\n\n")
-    if args.csv:
-        with atomic_write(args.csv, "w", encoding="utf-8") as file:
-            found.to_csv(file, index=False, float_format="%.4f")
+        if path:
+            with atomic_write(path, "w", encoding="utf-8") as file:
+                frame.to_csv(file, index=False, float_format="%.4f")
     return 0
 
 

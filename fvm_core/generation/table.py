@@ -53,8 +53,9 @@ def influence_table(workspace: Workspace, runs: Sequence[str] | None = None) -> 
 
 
 def wrong_table(workspace: Workspace, runs: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return one row a run and suspicion where wrong targets were planted: run, model, training, method, auc and ap in
-    percent of finding them by that suspicion (`loss`, and Eq. 21 under `influence`).
+    """Return one row a run and suspicion where wrong targets were planted: run, model, training, role (of the model),
+    method (`loss`, `influence` for Eq. 21, or a method of METHODS), planted (how many), and in percent how well that
+    suspicion finds them: auc, ap, and found, the share of planted ones among as many of the most suspicious pairs.
 
     Raises:
         DataError: there is no such run, or a named one is damaged.
@@ -65,14 +66,19 @@ def wrong_table(workspace: Workspace, runs: Sequence[str] | None = None) -> pd.D
         wrong = frame["wrong"].to_numpy()
         if frame["wrong"].isna().any() or not 0 < wrong.astype(bool).sum() < len(wrong):
             continue
+        truth = wrong.astype(bool)
         for column in [name for name in frame.columns if name.startswith("suspicion_")]:
-            values = frame[column].to_numpy()
+            values = frame[column].to_numpy(np.float64)
+            first = np.argsort(-values, kind="stable")[: truth.sum()]
             rows.append(
                 {
                     **_about(run),
+                    "role": str(run.provenance.get("model", {}).get("role", "")),
                     "method": column.removeprefix("suspicion_"),
-                    "auc": 100.0 * roc_auc_score(wrong.astype(bool), values),
-                    "ap": 100.0 * average_precision_score(wrong.astype(bool), values),
+                    "planted": int(truth.sum()),
+                    "auc": 100.0 * roc_auc_score(truth, values),
+                    "ap": 100.0 * average_precision_score(truth, values),
+                    "found": 100.0 * truth[first].mean(),
                 }
             )
     return pd.DataFrame(rows)

@@ -16,7 +16,7 @@ from fvm_core.workspace import Workspace
 from pages.ui import generation_export
 from pages.ui.errors import shown
 from pages.ui.generation_gallery import PairQueue, gallery
-from pages.ui.generation_runs import by_suspicion, changed, choose_group, rows_by_id, samples
+from pages.ui.generation_runs import by_suspicion, changed, choose_group, rows_by_id, samples, tables
 from pages.ui.generation_scores import SUSPICIONS
 from pages.ui.review_session import choose_session
 from pages.ui.review_states import decision_log
@@ -51,9 +51,26 @@ def draw(workspace: Workspace) -> None:
         session = choose_session(log, dataset=dataset, fingerprint=fingerprint)
     with shown():
         reviewer = choose_reviewer(log, session, team=not workspace.review_url.startswith("sqlite"))
+    planted(workspace, run, suspicion)
     _work(workspace, log, session, run, suspicion, reviewer, fingerprint)
     generation_export.draw(workspace, log, session, run)
     remember()
+
+
+def planted(workspace: Workspace, run: ScoreRun, suspicion: str) -> None:
+    """Say how well this order finds the wrong targets, where they were planted, and the plain loss beside it."""
+    found = tables(workspace, run.name)[1]
+    if found.empty:
+        return
+    rows = found.set_index("method")
+    own = rows.loc[suspicion]
+    told = (
+        f"{own['planted']:,} of these targets were planted as wrong. This order finds them with ROC AUC "
+        f"{own['auc']:.2f} %; {own['found']:.0f} % of its first {own['planted']:,} are among them."
+    )
+    if suspicion != "loss" and "loss" in rows.index:
+        told += f" The plain loss: {rows.loc['loss', 'auc']:.2f} and {rows.loc['loss', 'found']:.0f} %."
+    st.caption(told)
 
 
 def _suspicions(workspace: Workspace, run: ScoreRun) -> list[str]:

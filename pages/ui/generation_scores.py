@@ -22,6 +22,7 @@ from pages.ui.generation_jobs import running
 from pages.ui.generation_models import ROLES
 from pages.ui.generation_runs import Group, choose_group, groups, tables
 from pages.ui.generation_sets import sets_of_kind
+from pages.ui.generation_watch import TITLES
 
 USUAL = PairScoreSettings()
 SUSPICIONS = {"influence": "Eq. 21", "loss": "Loss", "tracin": "−TracIn, mean", "datainf": "−DataInf, mean"}
@@ -181,9 +182,32 @@ def _wrong(workspace: Workspace, group: Group) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "Suspicion": [SUSPICIONS.get(one, one) for one in found["method"]], "Scores": found["run"],
+                "Suspicion": [SUSPICIONS.get(one, one) for one in found["method"]],
+                "Model": [TITLES.get(one, one) for one in found["role"]], "Scores": found["run"],
                 "ROC AUC": found["auc"].map("{:.2f}".format), "AP": found["ap"].map("{:.2f}".format),
+                "Among the first": found["found"].map("{:.2f}".format),
             }
         ),
         hide_index=True, height="content",
     )  # fmt: skip
+    st.caption(f"{ahead(found)} In percent; among the first: of the {found['planted'].max():,} most suspicious pairs.")
+    chart.csv_button(found, name="generation-planted", label="Table as CSV")
+
+
+def ahead(found: pd.DataFrame) -> str:
+    """Return in words whether a plain loss or a score finds the planted targets better, by ROC AUC.
+
+    `found`: rows of `wrong_table`, of models that are compared.
+    """
+    plain_loss = found["method"] == "loss"
+    if plain_loss.all() or not plain_loss.any():
+        return ""
+    loss, score = (found.loc[found.loc[part, "auc"].idxmax()] for part in (plain_loss, ~plain_loss))
+    words = [
+        f"{SUSPICIONS.get(one['method'], one['method'])} at {TITLES.get(one['role'], one['role'])} ({one['auc']:.2f})"
+        for one in (score, loss)
+    ]
+    if abs(score["auc"] - loss["auc"]) < 0.5:
+        return f"{words[0]} and {words[1]} find them about as well."
+    first, second = words if score["auc"] > loss["auc"] else words[::-1]
+    return f"{first} finds them better than {second}."
