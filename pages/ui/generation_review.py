@@ -62,14 +62,14 @@ def planted(workspace: Workspace, run: ScoreRun, suspicion: str) -> None:
     found = tables(workspace, run.name)[1]
     if found.empty:
         return
-    rows = found.set_index("method")
-    own = rows.loc[suspicion]
+    rows = {str(row["method"]): row for row in found.to_dict("records")}
+    own = rows[suspicion]
     told = (
         f"{own['planted']:,} of these targets were planted as wrong. This order finds them with ROC AUC "
         f"{own['auc']:.2f} %; {own['found']:.0f} % of its first {own['planted']:,} are among them."
     )
-    if suspicion != "loss" and "loss" in rows.index:
-        told += f" The plain loss: {rows.loc['loss', 'auc']:.2f} and {rows.loc['loss', 'found']:.0f} %."
+    if suspicion != "loss" and "loss" in rows:
+        told += f" The plain loss: {rows['loss']['auc']:.2f} and {rows['loss']['found']:.0f} %."
     st.caption(told)
 
 

@@ -199,10 +199,11 @@ def ahead(found: pd.DataFrame) -> str:
 
     `found`: rows of `wrong_table`, of models that are compared.
     """
-    plain_loss = found["method"] == "loss"
-    if plain_loss.all() or not plain_loss.any():
+    rows = sorted(found.to_dict("records"), key=lambda row: -float(row["auc"]))
+    loss = next((row for row in rows if row["method"] == "loss"), None)
+    score = next((row for row in rows if row["method"] != "loss"), None)
+    if loss is None or score is None:
         return ""
-    loss, score = (found.loc[found.loc[part, "auc"].idxmax()] for part in (plain_loss, ~plain_loss))
     words = [
         f"{SUSPICIONS.get(one['method'], one['method'])} at {TITLES.get(one['role'], one['role'])} ({one['auc']:.2f})"
         for one in (score, loss)
