@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from app_pages import DIGITS, add_model, button, run_jobs_here, texts, visible
+from app_pages import DIGITS, add_model, button, run_jobs_here, running_job, texts, visible
 from streamlit.testing.v1 import AppTest
 
 from fvm_core.data.dataset import DatasetSpec
@@ -65,8 +65,31 @@ def reviewed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace
     return workspace
 
 
+def opened(workspace: Workspace) -> AppTest:
+    """Return the part of the page, opened."""
+    app = AppTest.from_function(page, default_timeout=120, args=(str(workspace.root),))
+    app.session_state["after_review"] = True
+    return app.run()
+
+
+def test_the_part_is_closed_until_somebody_opens_it_or_its_job_runs(workspace: Workspace) -> None:
+    add_dataset(workspace, "digits", DatasetSpec("digits", label="noisy"))
+    digits = open_named(workspace, "digits")
+    log = DecisionLog(workspace.review_url)
+    open_session(log, name="first", reviewer="Ada", dataset="digits", fingerprint=digits.fingerprint)
+    fresh = AppTest.from_function(page, default_timeout=60, args=(str(workspace.root),))
+    assert not fresh.run().tabs and not fresh.exception
+    assert opened(workspace).tabs
+    with running_job(workspace, "retrain", {}, title="Retrain digits, second"):
+        other = AppTest.from_function(page, default_timeout=60, args=(str(workspace.root),))
+        assert not other.run().tabs
+    with running_job(workspace, "retrain", {}, title="Retrain digits, first"):
+        own = AppTest.from_function(page, default_timeout=60, args=(str(workspace.root),))
+        assert own.run().tabs
+
+
 def test_retraining_and_joining_from_the_page(reviewed: Workspace) -> None:
-    app = AppTest.from_function(page, default_timeout=120, args=(str(reviewed.root),)).run()
+    app = opened(reviewed)
     assert not app.exception and not app.error
     app.button(key="after_retrain").click().run()
     assert not app.exception and not app.error, app.error
@@ -95,7 +118,7 @@ def test_without_changes_or_models_it_says_what_is_needed(
     digits = open_named(workspace, "digits")
     log = DecisionLog(workspace.review_url)
     open_session(log, name="first", reviewer="Ada", dataset="digits", fingerprint=digits.fingerprint)
-    app = AppTest.from_function(page, default_timeout=60, args=(str(workspace.root),)).run()
+    app = opened(workspace)
     said = [info.value for info in app.info]
     app.session_state["after_tab"] = TABS[1]
     said += [info.value for info in app.run().info]
@@ -124,7 +147,7 @@ def test_what_reviewers_dispute_is_neither_retrained_on_nor_verified(
             )  # fmt: skip
             log.append(session.id, [entry], reviewer=who)
     assign(log, session.id, [Given(one, "Bob", True) for one in (agreed, disputed, skipped)], by="Ada")
-    app = AppTest.from_function(page, default_timeout=60, args=(str(workspace.root),)).run()
+    app = opened(workspace)
     assert "1 image is disputed and not settled" in visible(texts(app)) and "1 labels changed" in texts(app)
     app.button(key="after_retrain").click().run()
     corrected = open_named(workspace, started[0]["corrected"])

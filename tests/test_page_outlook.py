@@ -61,7 +61,7 @@ def reviewed(workspace: Workspace, digits: LabeledImages, suspicion: np.ndarray,
 
 
 def review(tab: int = 0) -> AppTest:
-    page = open_page("review", outlook_tab=TABS[tab])
+    page = open_page("review", review_outlook=True, outlook_tab=TABS[tab])
     page.selectbox(key="review_scores").select_index(1).run()
     assert not page.exception, page.exception[0].message
     return page
@@ -98,7 +98,7 @@ def test_disputed_images_count_as_not_judged_whoever_looks(workspace: Workspace)
         log.append(session.id, [entry], reviewer="Bob")
         assign(log, session.id, [Given(sample, "Bob", True)], by="Ada")
     for who in ("Ada", "Bob"):
-        page = open_page("review", outlook_tab=TABS[0], reviewer_name=who)
+        page = open_page("review", review_outlook=True, outlook_tab=TABS[0], reviewer_name=who)
         page.selectbox(key="review_scores").select_index(1).run()
         assert metrics(page)["Judged"] == "59" and metrics(page)["Wrong labels confirmed"] == "9"
         assert "1 image is disputed and not settled (Several reviewers, Disagreements). Such images" in texts(page)
@@ -138,8 +138,11 @@ def test_precision_that_no_cut_reaches_is_said_and_classes_have_their_own(worksp
 def test_without_a_posterior_it_says_how_to_get_one(workspace: Workspace) -> None:
     digits, suspicion, _ = scored(workspace, posterior=False)
     reviewed(workspace, digits, suspicion, wrong=10)
-    assert metrics(open_page("review"))["Judged"] == "60"
-    page = open_page("review", outlook_tab=TABS[1])
+    page = open_page("review")
+    assert not page.metric and not page.get("plotly_chart")  # closed: nothing of it is sent
+    page.session_state["review_outlook"] = True
+    assert metrics(page.run())["Judged"] == "60"
+    page = open_page("review", review_outlook=True, outlook_tab=TABS[1])
     assert "Score with that method too" in texts(page) and not page.exception
 
 

@@ -30,14 +30,33 @@ from pages.ui.train_form import PRESETS, preset_for
 from pages.ui.tune_form import free_name, taken_names
 
 VERIFIED = ("accept", "keep", "pick")
+PART = "after_review"
+TITLE = "After the review: train again on the corrected labels, let verified images join the clean set"
 TABS = ("Retrain on the corrected labels", "Verified images join the clean set")
 
 
 @st.fragment
 def after_review(workspace: Workspace, log: DecisionLog, session: ReviewSession, dataset: LabeledImages) -> None:
-    """Draw both ways on, each with its last job and what that came to. What counts is the outcome of all reviewers
-    (`fvm_core.review.outcome`), whoever looks."""
-    st.subheader("After the review")
+    """Draw both ways on, each with its last job and what that came to; closed until somebody opens it, or while such a
+    job runs. What counts is the outcome of all reviewers (`fvm_core.review.outcome`), whoever looks."""
+    if PART not in st.session_state:
+        with shown(stop=False):
+            jobs = [_newest(workspace, kind, title) for kind, title in _titles(session).items()]
+            st.session_state[PART] = any(job is not None and job.active for job in jobs)
+    with st.expander(TITLE, icon=":material/model_training:", key=PART, on_change="rerun") as part:
+        if part.open:
+            _ways(workspace, log, session, dataset)
+
+
+def _titles(session: ReviewSession) -> dict[str, str]:
+    """Return the kinds of job that can be started here and the title of this review's."""
+    return {
+        "retrain": f"Retrain {session.dataset}, {session.name}",
+        "join": f"Join {session.dataset}, {session.name}",
+    }
+
+
+def _ways(workspace: Workspace, log: DecisionLog, session: ReviewSession, dataset: LabeledImages) -> None:
     with shown():
         outcome = outcome_of(log, session.id)
         datasets = list_datasets(workspace)
@@ -81,7 +100,7 @@ def _retrain(
     )
     preset = _preset(records[base], dataset)
     st.caption(f"{changed:,} labels changed so far. The clean images only measure: they train neither model.")
-    title = f"Retrain {session.dataset}, {session.name}"
+    title = _titles(session)["retrain"]
     if st.button("Retrain", icon=":material/model_training:", key="after_retrain", disabled=not changed):
         corrected = corrected_dataset(workspace, session, dataset, states)
         args = {
@@ -113,7 +132,7 @@ def _join(
     )
     rest = right.text_input("Name of the others", free_name(f"{session.dataset}-unverified", datasets), key="join_rest")
     st.caption("A review starts with the most suspicious images: the new clean set holds more hard ones than chance.")
-    title = f"Join {session.dataset}, {session.name}"
+    title = _titles(session)["join"]
     if st.button(f"Join {len(states):,} verified images", icon=":material/merge:", key="join", disabled=not states):
         corrected = corrected_dataset(workspace, session, dataset, states)
         path = workspace.exports / f"dataset-{corrected}.verified-{digest(sorted(states))[:12]}.json"
@@ -166,6 +185,10 @@ def _preset(record: ModelRecord, dataset: LabeledImages) -> str | None:
     )  # fmt: skip
 
 
+def _newest(workspace: Workspace, kind: str, title: str) -> JobStatus | None:
+    return next((one for one in find_jobs(workspace, kind) if one.title == title), None)
+
+
 def _last(workspace: Workspace, kind: str, title: str) -> JobStatus | None:
-    found = [one for one in find_jobs(workspace, kind) if one.title == title]
-    return job_view.watch(workspace, found[0].id, key=kind) if found else None
+    found = _newest(workspace, kind, title)
+    return job_view.watch(workspace, found.id, key=kind) if found else None

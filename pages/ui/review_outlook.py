@@ -28,6 +28,7 @@ from pages.ui.score_sets import FileKey, ScoreFile, posterior_file
 from pages.ui.text import plain
 
 Keys = tuple[FileKey, FileKey | None]
+TITLE = "How far to go: what the review found, where to cut the list, whether to trust it"
 TABS = ("What the review found", "Where to cut the list", "Test the list")
 WAYS = {"budget": "Time for so many", "precision": "So many of them wrong", "recall": "So many errors found",
         "class": "Each class by itself"}  # fmt: skip
@@ -52,25 +53,27 @@ def draw(
     workspace: Workspace, file: ScoreFile, files: Sequence[ScoreFile], dataset: LabeledImages,
     outcome: Callable[[], Outcome], places: Callable[[Iterable[str]], Mapping[str, int]],
 ) -> None:  # fmt: skip
-    """Draw the panel. `outcome()` is what all reviewers' decisions come to at this moment; `places(ids)` is where
-    samples are in the score file, -1: not there."""
-    st.subheader("How far to go", anchor="outlook")
-    with st.container(border=True, key="review_outlook"), shown(stop=False):
-        posterior = posterior_file(file, files)
-        key = (file.key, None if posterior is None else posterior.key)
-        ranked = _ranked(*key)
-        first, second, third = st.tabs(TABS, key="outlook_tab", on_change="rerun")  # only the open one is worked out
-        with first:
-            if first.open:
-                now = outcome()
-                at = places(now.states)
-                _found(_seen(key, _token(now.states, at), ranked, now.states, at), open_disputes(now))
-        with second:
-            if second.open:
-                _cut(key, ranked, dataset.class_names)
-        with third:
-            if third.open:
-                self_test_panel.draw(workspace, file)
+    """Draw the panel, closed until somebody opens it: nothing of it is worked out before. `outcome()` is what all
+    reviewers' decisions come to at this moment; `places(ids)` is where samples are in the score file, -1: not there."""
+    with st.expander(TITLE, icon=":material/flag:", key="review_outlook", on_change="rerun") as panel:
+        if not panel.open:
+            return
+        with shown(stop=False):
+            posterior = posterior_file(file, files)
+            key = (file.key, None if posterior is None else posterior.key)
+            ranked = _ranked(*key)
+            first, second, third = st.tabs(TABS, key="outlook_tab", on_change="rerun")  # only the open one is drawn
+            with first:
+                if first.open:
+                    now = outcome()
+                    at = places(now.states)
+                    _found(_seen(key, _token(now.states, at), ranked, now.states, at), open_disputes(now))
+            with second:
+                if second.open:
+                    _cut(key, ranked, dataset.class_names)
+            with third:
+                if third.open:
+                    self_test_panel.draw(workspace, file)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ HINTS: dict[str, Hint] = {
     "review": Hint(
         "Press **Start the review**, then decide with one key an image: `A` accepts the suggested label, `K` keeps "
         "the given one.",
-        "**Look:** *How far to go*. How many of the images that you looked at were wrong, and how many more will be?",
+        "**Look:** open *How far to go*. How many of the images you looked at were wrong, and how many more will be?",
         "It counts what you confirmed at which rank. The further down, the fewer are wrong: stop where a look is no "
         "longer worth it.",
     ),
