@@ -70,13 +70,18 @@ def _methods(files: Sequence[ScoreFile]) -> list[ScoreFile]:
     key = f"compare_runs_{files[0].fingerprint[:12]}"
     chosen: list[ScoreFile] = []
     summary = st.container()
-    with st.expander("Choose runs and methods", icon=":material/checklist:", expanded=len(files) < 2):
-        picked = _row(
+    panel = st.expander(
+        "Choose runs and methods", icon=":material/checklist:", expanded=len(files) < 2, key="compare_choice",
+        on_change="rerun",
+    )  # fmt: skip
+    with panel:  # what is chosen holds while the panel is closed, too; its pills are drawn when it opens
+        row = _row if panel.open else _picked
+        picked = row(
             "**Runs**", list(runs), key=key, default=selected_runs(runs), titles={run: plain(run) for run in runs}
         )  # fmt: skip
         for run in (run for run in runs if run in picked):
             items = {item.method: item for item in runs[run]}
-            methods = _row(
+            methods = row(
                 _heading(runs[run][0]), list(items), key=f"compare_methods_{run}", default=default_methods(runs[run]),
                 titles=SHORT,
             )  # fmt: skip
@@ -105,17 +110,25 @@ def _row(heading: str, options: list[str], *, key: str, default: list[str], titl
     )  # fmt: skip
 
 
+def _picked(heading: str, options: list[str], *, key: str, default: list[str], titles: Mapping[str, str]) -> list[str]:
+    """Return what `_row` would, without drawing it."""
+    return [option for option in st.session_state.get(key, default) if option in options]
+
+
 def _heading(item: ScoreFile) -> str:
     return f"**{plain(model_title(item.role, item.solver))}** · {plain(item.run)}"
 
 
+@st.fragment
 def _draw(chosen: list[ScoreFile], everything: list[ScoreFile], snapshots: list[ScoreFile]) -> None:
-    """Draw the open tab only."""
-    tabs = dict(zip(TABS, st.tabs(TABS, key="compare_tab", bind="query-params"), strict=True))
-    for name, tab in tabs.items():
-        if not tab.open:
-            continue
-        with tab:
+    """Draw the open tab only; another one runs this part alone, not the page.
+
+    What a tab shows stands below the tabs, not in them: Streamlit's tabs look through all that is in them, in search of
+    something to focus, whenever they are drawn, which took longer than to draw a chart.
+    """
+    tabs = st.tabs(TABS, key="compare_tab", bind="query-params")
+    for name, tab in zip(TABS, tabs, strict=True):
+        if tab.open:
             _tab(name, chosen, everything, snapshots)
 
 

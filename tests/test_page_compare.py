@@ -44,7 +44,7 @@ def test_empty_page_says_what_to_do_next(workspace: Workspace) -> None:
 
 def test_default_choice_is_standard_vm_fvm_and_their_baselines(workspace: Workspace) -> None:
     three_models(workspace)
-    app = open_page("compare")
+    app = open_page("compare", compare_choice=True)
     chosen = {pills.key: list(pills.value) for pills in app.get("button_group") if pills.key.startswith("compare_m")}
     baselines = ["loss", "margin", "el2n", "confident"]
     assert chosen["compare_methods_m-base"] == ["standard", *baselines]
@@ -74,9 +74,32 @@ def test_detection_table_equals_sklearn_and_tells_who_beats_whom(workspace: Work
 
 def test_verdict_uses_baselines_that_are_not_chosen(workspace: Workspace) -> None:
     three_models(workspace)
-    app = open_page("compare", compare_tab="Detection")
+    app = open_page("compare", compare_tab="Detection", compare_choice=True)
     app.get("button_group")[-1].set_value(["influence"]).run()
     assert "FVM is beaten" in texts(app).replace("\\", "")
+
+
+def test_what_is_chosen_holds_while_the_choice_is_closed(workspace: Workspace) -> None:
+    three_models(workspace)
+    app = open_page("compare")
+    assert not [pills for pills in app.get("button_group") if pills.key.startswith("compare_m")]
+    summary = app.caption[0].value
+    app.session_state["compare_choice"] = True
+    app.run()
+    assert app.caption[0].value == summary
+    next(pills for pills in app.get("button_group") if pills.key == "compare_methods_m-fvm").set_value(["loss"]).run()
+    summary = app.caption[0].value
+    assert summary.replace("\\", "").endswith("**m-fvm**: Loss")
+    app.session_state["compare_choice"] = False
+    app.run()
+    assert app.caption[0].value == summary
+    app.switch_page("pages/home.py").run()
+    app.switch_page("pages/compare.py").run()
+    assert app.caption[0].value == summary
+    app.session_state["compare_choice"] = True
+    app.run()
+    again = {pills.key: list(pills.value) for pills in app.get("button_group")}
+    assert again["compare_methods_m-fvm"] == ["loss"] and app.caption[0].value == summary
 
 
 @pytest.mark.parametrize("tab", ["Distributions", "Detection", "Tuning snapshots", "Agreement", "Disagreement"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from pages.ui import chart
 from pages.ui.agreement import correlation, overlaps, steps_of_k
-from pages.ui.comparison import shared_samples
+from pages.ui.comparison import keys_of, shared_samples
 from pages.ui.figures import overlap, rank_heatmap
-from pages.ui.score_sets import ScoreFile, line_styles
+from pages.ui.score_sets import FileKey, ScoreFile, labels_of, line_styles
 from pages.ui.text import plain
 
 SIDE_BY_SIDE = 7
@@ -30,13 +31,28 @@ def draw(files: Sequence[ScoreFile]) -> None:
         st.caption("Spearman's ρ of suspicion: 1 = the same order, 0 = unrelated, −1 = the opposite order.")
         matrix = correlation(files)
         table = matrix.rename_axis("method").reset_index()
-        chart.draw(rank_heatmap(matrix), name="rank-correlation", data=table, alt="Spearman correlation of methods")
+        figure = _heatmap(keys_of(files), labels_of(files), files)
+        chart.draw(figure, name="rank-correlation", data=table, alt="Spearman correlation of methods")
     with right:
         st.subheader("Overlap of the most suspicious", anchor=False)
         st.caption("Share of the k most suspicious samples that two methods have in common.")
         _overlap(files)
 
 
+@st.cache_resource(show_spinner=False, max_entries=24)
+def _heatmap(keys: tuple[FileKey, ...], labels: tuple[str, ...], _files: Sequence[ScoreFile]) -> go.Figure:
+    return rank_heatmap(correlation(_files))
+
+
+@st.cache_resource(show_spinner=False, max_entries=96)
+def _curves(
+    keys: tuple[FileKey, ...], labels: tuple[str, ...], _files: Sequence[ScoreFile], reference: int, k: int
+) -> go.Figure:
+    total = len(shared_samples(_files))
+    return overlap(overlaps(_files, reference), line_styles(_files), total=total, k=k)
+
+
+@st.fragment
 def _overlap(files: Sequence[ScoreFile]) -> None:
     labels = [item.label for item in files]
     total = len(shared_samples(files))
@@ -60,6 +76,6 @@ def _overlap(files: Sequence[ScoreFile]) -> None:
         sentence += f" (the most) and {worst['method']} {100 * worst['overlap']:.0f}% (the least)"
     st.markdown(plain(f"{sentence}; chance would share {100 * k / total:.1f}%."))
     chart.draw(
-        overlap(frame, line_styles(files), total=total, k=k), name="overlap", data=frame,
+        _curves(keys_of(files), labels_of(files), files, reference, k), name="overlap", data=frame,
         alt=f"Overlap of the top k with {labels[reference]}",
     )  # fmt: skip
