@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -174,24 +174,3 @@ class Capture:
 
 def _multiplies(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and module.weight.dtype == torch.float32
-
-
-def parameter_uses(outputs: Iterable[Tensor]) -> dict[int, int]:
-    """Return {id(parameter): how many operations of the graph behind `outputs` read it}."""
-    uses: dict[int, int] = {}
-    seen: set[object] = set()
-    stack = [out.grad_fn for out in outputs if out.grad_fn is not None]
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        for parent, _ in node.next_functions:
-            if parent is None:
-                continue
-            variable = getattr(parent, "variable", None)
-            if variable is not None:
-                uses[id(variable)] = uses.get(id(variable), 0) + 1
-            else:
-                stack.append(parent)
-    return uses

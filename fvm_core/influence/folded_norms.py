@@ -89,7 +89,7 @@ class FoldedNorms:
         """Return {convolution: folded}."""
         found = {}
         for pair, conv, norm in self._pairs:
-            if norm.training or _watched(conv) or _watched(norm):
+            if norm.training or watched(conv) or watched(norm):
                 continue
             state = tuple((value.data_ptr(), value._version) for value in _tensors(conv, norm))
             kept = self._kept.get(pair.conv)
@@ -140,7 +140,7 @@ def _same(input: Tensor) -> Tensor:
     return input
 
 
-def _watched(module: Any) -> bool:
+def watched(module: Any) -> bool:
     """Return whether somebody's hook would see the folded values, or the forward is somebody else's."""
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks
     return any(hooks) or "forward" in vars(module)
@@ -162,72 +162,3 @@ def _fold(pair: Pair, conv: Any, norm: Any, kind: torch.memory_format) -> Folded
     # In the images' layout: it would be turned anew in every pass.
     weight = (conv.weight * per_filter(scale, conv.weight)).contiguous(memory_format=kind)
     return Folded(pair, weight, bias, scale.square())
-
-
-def find_pairs(model: nn.Module, x: Tensor, ruled: Mapping[str, int]) -> tuple[Pair, ...]:
-    """Return the pairs of layers in `ruled` {module name: runs} that can be folded, from one run in eval mode on x
-    (b, ...) whose graph reaches every layer."""
-    convs: dict[Any, tuple[str, Tensor]] = {}
-    norms: list[tuple[str, str, Tensor, int]] = []
-
-    def watch(name: str) -> Callable[..., None]:
-        def hook(module: Any, args: tuple[Any, ...], out: Tensor) -> None:
-            if isinstance(module, nn.Conv2d):
-                convs[out.grad_fn] = name, out
-            elif args and args[0].grad_fn in convs and args[0] is convs[args[0].grad_fn][1]:
-                norms.append((convs[args[0].grad_fn][0], name, out, out._version))
-
-        return hook
-
-    handles = []
-    for name, module in model.named_modules():
-        if ruled.get(name) == 1 and _foldable(module):
-            handles.append(module.register_forward_hook(watch(name), prepend=True))
-    try:
-        with torch.enable_grad():
-            logits = model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    readers = _readers(logits)
-    outputs = {name: out.grad_fn for name, out in convs.values()}
-    pairs = tuple(
-        Pair(conv, norm, out._version != version)
-        for conv, norm, out, version in norms
-        if readers.get(outputs[conv], 0) == 1
-    )
-    return pairs if _agree(model, x, logits, pairs) else ()
-
-
-def _foldable(module: Any) -> bool:
-    if _watched(module):
-        return False
-    if type(module) is nn.Conv2d:
-        return module.weight.is_floating_point() and module.weight.element_size() >= 4
-    own = type(module) is nn.BatchNorm2d and module.running_mean is not None and module.weight is not None
-    return own and module.bias is not None and module.weight.dtype == module.running_mean.dtype
-
-
-def _readers(logits: Tensor) -> dict[Any, int]:
-    """Return {node of the graph: how many others read it}."""
-    counts: dict[Any, int] = {}
-    seen, stack = set(), [logits.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        for parent, _ in node.next_functions:
-            counts[parent] = counts.get(parent, 0) + 1
-            stack.append(parent)
-    return counts
-
-
-@torch.no_grad()
-def _agree(model: nn.Module, x: Tensor, logits: Tensor, pairs: tuple[Pair, ...]) -> bool:
-    """Return whether the model gives the same with its norms folded: it may read a layer's output in a way that the
-    graph does not show."""
-    modules = dict(model.named_modules())
-    with folded_norms(modules, FoldedNorms(modules, pairs).now()):
-        found = model(x)
-    return bool((found - logits).abs().amax() <= 1e-3 * logits.abs().amax())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from fvm_core.errors import DataError
-from fvm_core.influence.capture import evaluating, parameter_uses
+from fvm_core.influence.capture import evaluating
 from fvm_core.influence.fallback import vmap_works
-from fvm_core.influence.folded_norms import Pair, find_pairs
+from fvm_core.influence.foldable import find_pairs
+from fvm_core.influence.folded_norms import Pair
 from fvm_core.influence.layers import LinearRule, Rule
 from fvm_core.influence.layers_conv import ConvRule
 from fvm_core.influence.layers_norm import BatchNormRule, GroupNormRule, LayerNormRule
+from fvm_core.influence.probing import Hook, parameter_uses, run_watched
 
 RULES: tuple[Rule, ...] = (LinearRule(), ConvRule(), BatchNormRule(), GroupNormRule(), LayerNormRule())
 
@@ -111,9 +112,8 @@ def _vmap_works(model: nn.Module, names: tuple[str, ...], x: Tensor, classes: in
 
 def _probe(model: nn.Module, x: Tensor, seen: dict[str, _Seen]) -> tuple[Tensor, dict[int, int]]:
     """Run the model once, note what each ruled layer meets; return logits and the uses of each parameter."""
-    handles = []
 
-    def watch(name: str, rule: Rule) -> Callable[..., None]:
+    def watch(name: str, rule: Rule) -> Hook:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             record = seen.setdefault(name, _Seen())
             a = args[0] if args else kwargs.get("input")
@@ -126,16 +126,8 @@ def _probe(model: nn.Module, x: Tensor, seen: dict[str, _Seen]) -> tuple[Tensor,
 
         return hook
 
-    for name, module in model.named_modules():
-        rule = rule_for(module)
-        if rule is not None:
-            handles.append(module.register_forward_hook(watch(name, rule), prepend=True, with_kwargs=True))
-    try:
-        with torch.enable_grad():
-            logits = model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    ruled = {name: rule for name, module in model.named_modules() if (rule := rule_for(module)) is not None}
+    logits = run_watched(model, x, {name: watch(name, rule) for name, rule in ruled.items()})
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise DataError(f"`model` must return logits of shape (samples, classes), got {shape} for {len(x)} samples.")
