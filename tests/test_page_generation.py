@@ -242,17 +242,22 @@ def test_the_table_has_our_figures_beside_the_papers(workspace: Workspace) -> No
 @pytest.mark.parametrize(
     ("score", "loss", "wanted"),
     [
-        (90.0, 80.0, "Eq. 21 at FVM (90.00) finds them better than Loss at VM (80.00)."),
-        (70.0, 80.0, "Loss at VM (80.00) finds them better than Eq. 21 at FVM (70.00)."),
-        (80.2, 80.0, "Eq. 21 at FVM (80.20) and Loss at VM (80.00) find them about as well."),
+        ((90.0, 9.0), (80.0, 8.0), "By ROC AUC Eq. 21 at FVM (90.00) finds them better than Loss at VM (80.00)."),
+        ((70.0, 7.0), (80.0, 8.0), "By ROC AUC Loss at VM (80.00) finds them better than Eq. 21 at FVM (70.00)."),
+        ((70.0, 9.0), (80.0, 8.0), "By ROC AUC Loss at VM (80.00) finds them better than Eq. 21 at FVM (70.00). "
+         "By AP it is the other way round: 9.00 for the score, 8.00 for the loss."),
+        ((80.2, 9.0), (80.0, 8.0), "Eq. 21 at FVM (80.20) and Loss at VM (80.00) find them about as well."),
     ],
-)
-def test_where_the_plain_loss_is_ahead_the_page_says_so(score: float, loss: float, wanted: str) -> None:
+)  # fmt: skip
+def test_where_the_plain_loss_is_ahead_the_page_says_so(
+    score: tuple[float, float], loss: tuple[float, float], wanted: str
+) -> None:
     import pandas as pd
 
-    rows = [("lora", "influence", 10.0), ("fvm", "influence", score), ("vm", "loss", loss), ("fvm", "loss", 5.0)]
-    assert ahead(pd.DataFrame(rows, columns=["role", "method", "auc"])) == wanted
-    assert ahead(pd.DataFrame(rows[:2], columns=["role", "method", "auc"])) == ""
+    rows = [("lora", "influence", 10.0, 0.0), ("fvm", "influence", *score), ("vm", "loss", *loss),
+            ("fvm", "loss", 5.0, 1.0)]  # fmt: skip
+    assert ahead(pd.DataFrame(rows, columns=["role", "method", "auc", "ap"])) == wanted
+    assert ahead(pd.DataFrame(rows[:2], columns=["role", "method", "auc", "ap"])) == ""
 
 
 def test_the_papers_other_rows_stand_without_ours(workspace: Workspace) -> None:

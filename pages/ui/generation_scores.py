@@ -195,7 +195,7 @@ def _wrong(workspace: Workspace, group: Group) -> None:
 
 
 def ahead(found: pd.DataFrame) -> str:
-    """Return in words whether a plain loss or a score finds the planted targets better, by ROC AUC.
+    """Return in words whether a plain loss or a score finds the planted targets better: the best of each by ROC AUC.
 
     `found`: rows of `wrong_table`, of models that are compared.
     """
@@ -211,4 +211,7 @@ def ahead(found: pd.DataFrame) -> str:
     if abs(score["auc"] - loss["auc"]) < 0.5:
         return f"{words[0]} and {words[1]} find them about as well."
     first, second = words if score["auc"] > loss["auc"] else words[::-1]
-    return f"{first} finds them better than {second}."
+    told = f"By ROC AUC {first} finds them better than {second}."
+    if (score["auc"] > loss["auc"]) != (score["ap"] > loss["ap"]):
+        told += f" By AP it is the other way round: {score['ap']:.2f} for the score, {loss['ap']:.2f} for the loss."
+    return told
