@@ -105,7 +105,8 @@ def test_snapshot_boxes_use_given_quartiles_in_the_order_of_steps() -> None:
 def test_heatmap_keeps_the_sign_fixed_around_zero() -> None:
     heat = every_figure()["heatmap"].data[0]
     assert (heat.zmin, heat.zmax) == (-1, 1)
-    assert heat.text[0][1] == "−0.50"
+    assert heat.text[1][0] == "−0.50" and heat.text[0][0] == "1.00"
+    assert heat.text[0][1] == ""  # said below the diagonal
 
 
 def test_distribution_counts_every_finite_sample_once() -> None:

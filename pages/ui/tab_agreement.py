@@ -28,7 +28,10 @@ def draw(files: Sequence[ScoreFile]) -> None:
         left, right = st.container(), st.container()
     with left:
         st.subheader("Rank correlation", anchor=False)
-        st.caption("Spearman's ρ of suspicion: 1 = the same order, 0 = unrelated, −1 = the opposite order.")
+        st.caption(
+            "Spearman's ρ of suspicion: 1 (blue) = the same order, 0 (white) = unrelated, −1 (orange) = the opposite "
+            "order. Each number stands once, below the diagonal."
+        )
         matrix = correlation(files)
         table = matrix.rename_axis("method").reset_index()
         figure = _heatmap(keys_of(files), labels_of(files), files)
