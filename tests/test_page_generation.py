@@ -24,7 +24,8 @@ from fvm_core.workspace import Workspace
 from pages.ui import generation_gallery, generation_start
 from pages.ui.generation_cards import PairCard, cards
 from pages.ui.generation_pictures import picture
-from pages.ui.generation_scores import ahead, beside
+from pages.ui.generation_planted import ahead
+from pages.ui.generation_scores import beside
 from pages.ui.generation_spread import by_class
 from pages.ui.generation_watch import find
 from pages.ui.upload import SUFFIXES
@@ -235,18 +236,19 @@ def test_the_table_has_our_figures_beside_the_papers(workspace: Workspace) -> No
     planted = page.dataframe[1].value
     assert set(planted["ROC AUC"]) == {"100.00"} and set(planted["Suspicion"]) == {"Eq. 21", "Loss"}
     assert set(planted["Among the first"]) == {"100.00"} and set(planted["Model"]) == {"LoRA", "VM", "FVM"}
-    assert "find them about as well" in texts(page) and "of the 2 most suspicious pairs" in texts(page)
+    assert "is level with" in texts(page) and "of the 2 most suspicious pairs" in texts(page)
     assert len(page.get("plotly_chart")) == 1
 
 
 @pytest.mark.parametrize(
     ("score", "loss", "wanted"),
     [
-        ((90.0, 9.0), (80.0, 8.0), "By ROC AUC Eq. 21 at FVM (90.00) finds them better than Loss at VM (80.00)."),
-        ((70.0, 7.0), (80.0, 8.0), "By ROC AUC Loss at VM (80.00) finds them better than Eq. 21 at FVM (70.00)."),
-        ((70.0, 9.0), (80.0, 8.0), "By ROC AUC Loss at VM (80.00) finds them better than Eq. 21 at FVM (70.00). "
-         "By AP it is the other way round: 9.00 for the score, 8.00 for the loss."),
-        ((80.2, 9.0), (80.0, 8.0), "Eq. 21 at FVM (80.20) and Loss at VM (80.00) find them about as well."),
+        ((90.0, 9.0), (80.0, 8.0), "By ROC AUC Eq. 21 at FVM (90.00) is ahead of Loss at VM (80.00); "
+         "by AP Eq. 21 at FVM (9.00) is ahead of Loss at VM (8.00)."),
+        ((70.0, 9.0), (80.0, 8.0), "By ROC AUC Loss at VM (80.00) is ahead of −TracIn, mean at LoRA (75.00); "
+         "by AP Eq. 21 at FVM (9.00) is ahead of Loss at VM (8.00)."),
+        ((80.2, 2.0), (80.0, 8.0), "By ROC AUC Eq. 21 at FVM (80.20) is level with Loss at VM (80.00); "
+         "by AP Loss at VM (8.00) is ahead of Eq. 21 at FVM (2.00)."),
     ],
 )  # fmt: skip
 def test_where_the_plain_loss_is_ahead_the_page_says_so(
@@ -254,7 +256,7 @@ def test_where_the_plain_loss_is_ahead_the_page_says_so(
 ) -> None:
     import pandas as pd
 
-    rows = [("lora", "influence", 10.0, 0.0), ("fvm", "influence", *score), ("vm", "loss", *loss),
+    rows = [("lora", "tracin", 75.0, 1.0), ("fvm", "influence", *score), ("vm", "loss", *loss),
             ("fvm", "loss", 5.0, 1.0)]  # fmt: skip
     assert ahead(pd.DataFrame(rows, columns=["role", "method", "auc", "ap"])) == wanted
     assert ahead(pd.DataFrame(rows[:2], columns=["role", "method", "auc", "ap"])) == ""

@@ -60,7 +60,7 @@ def table(records: dict[str, GenerationRecord]) -> pd.DataFrame:
             {
                 "Model": record.name,
                 "Kind": KINDS[record.kind],
-                "Role": ROLES[record.role],
+                "Role": ROLES[record.role].split(" on ")[0],
                 "From": record.parent or record.path or "",
                 "Training pairs": record.training.get("name", ""),
                 "Validation pairs": record.validation.get("name", ""),

@@ -11,13 +11,13 @@ from fvm_core.generation.pair_review import fingerprint_of, known_pairs
 from fvm_core.generation.score_store import TRAINING, ScoreRun, list_score_runs
 from fvm_core.provenance import digest
 from fvm_core.review.log import DecisionLog
-from fvm_core.review.session import ReviewSession
+from fvm_core.review.session import ReviewSession, list_sessions
 from fvm_core.workspace import Workspace
 from pages.ui import generation_export
 from pages.ui.errors import shown
 from pages.ui.generation_gallery import PairQueue, gallery
+from pages.ui.generation_planted import SUSPICIONS
 from pages.ui.generation_runs import by_suspicion, changed, choose_group, rows_by_id, samples, tables
-from pages.ui.generation_scores import SUSPICIONS
 from pages.ui.review_session import choose_session
 from pages.ui.review_states import decision_log
 from pages.ui.reviewer import choose_reviewer, remember
@@ -46,8 +46,9 @@ def draw(workspace: Workspace) -> None:
     with shown():
         fingerprint = fingerprint_of(run)
         log = decision_log(workspace.review_url)
+        begun = bool(list_sessions(log, fingerprint=fingerprint))
     dataset = str(run.provenance.get(TRAINING, {}).get("name", name))
-    with c:
+    with c if begun else st.container():
         session = choose_session(log, dataset=dataset, fingerprint=fingerprint)
     with shown():
         reviewer = choose_reviewer(log, session, team=not workspace.review_url.startswith("sqlite"))

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from fvm_core.errors import FVMError
 from fvm_core.files import slug
 from fvm_core.generation.published import DIFFERENCES, TASKS, PublishedRow, printed_rows, task_like
 from fvm_core.generation.settings import METHODS, PairScoreSettings
@@ -16,16 +15,14 @@ from fvm_core.generation.store import GenerationRecord, list_records
 from fvm_core.jobs.launch import start_job
 from fvm_core.jobs.status import list_jobs
 from fvm_core.workspace import Workspace
-from pages.ui import chart, generation_spread
+from pages.ui import chart, generation_planted, generation_spread
 from pages.ui.errors import shown
 from pages.ui.generation_jobs import running
 from pages.ui.generation_models import ROLES
 from pages.ui.generation_runs import Group, choose_group, groups, tables
 from pages.ui.generation_sets import sets_of_kind
-from pages.ui.generation_watch import TITLES
 
 USUAL = PairScoreSettings()
-SUSPICIONS = {"influence": "Eq. 21", "loss": "Loss", "tracin": "−TracIn, mean", "datainf": "−DataInf, mean"}
 
 
 def draw(workspace: Workspace) -> None:
@@ -47,7 +44,7 @@ def draw(workspace: Workspace) -> None:
         return
     with shown(stop=False):
         _table(workspace, group, b)
-        _wrong(workspace, group)
+        generation_planted.draw(workspace, group)
         generation_spread.draw(workspace, group)
 
 
@@ -164,54 +161,3 @@ def _paper(found: PublishedRow | None) -> dict[str, str]:
         "Paper's ROC AUC": spread(found.auc, found.auc_std) if found else "",
         "Paper's recall": spread(found.recall, found.recall_std) if found else "",
     }
-
-
-def _wrong(workspace: Workspace, group: Group) -> None:
-    """Draw how well planted wrong targets are found, where some were planted."""
-    frames = []
-    for run in group.runs:
-        try:
-            frames.append(tables(workspace, run.name)[1])
-        except FVMError:
-            continue
-    frames = [frame for frame in frames if len(frame)]
-    if not frames:
-        return
-    found = pd.concat(frames, ignore_index=True)
-    st.subheader("Planted wrong targets found")
-    st.dataframe(
-        pd.DataFrame(
-            {
-                "Suspicion": [SUSPICIONS.get(one, one) for one in found["method"]],
-                "Model": [TITLES.get(one, one) for one in found["role"]], "Scores": found["run"],
-                "ROC AUC": found["auc"].map("{:.2f}".format), "AP": found["ap"].map("{:.2f}".format),
-                "Among the first": found["found"].map("{:.2f}".format),
-            }
-        ),
-        hide_index=True, height="content",
-    )  # fmt: skip
-    st.caption(f"{ahead(found)} In percent; among the first: of the {found['planted'].max():,} most suspicious pairs.")
-    chart.csv_button(found, name="generation-planted", label="Table as CSV")
-
-
-def ahead(found: pd.DataFrame) -> str:
-    """Return in words whether a plain loss or a score finds the planted targets better: the best of each by ROC AUC.
-
-    `found`: rows of `wrong_table`, of models that are compared.
-    """
-    rows = sorted(found.to_dict("records"), key=lambda row: -float(row["auc"]))
-    loss = next((row for row in rows if row["method"] == "loss"), None)
-    score = next((row for row in rows if row["method"] != "loss"), None)
-    if loss is None or score is None:
-        return ""
-    words = [
-        f"{SUSPICIONS.get(one['method'], one['method'])} at {TITLES.get(one['role'], one['role'])} ({one['auc']:.2f})"
-        for one in (score, loss)
-    ]
-    if abs(score["auc"] - loss["auc"]) < 0.5:
-        return f"{words[0]} and {words[1]} find them about as well."
-    first, second = words if score["auc"] > loss["auc"] else words[::-1]
-    told = f"By ROC AUC {first} finds them better than {second}."
-    if (score["auc"] > loss["auc"]) != (score["ap"] > loss["ap"]):
-        told += f" By AP it is the other way round: {score['ap']:.2f} for the score, {loss['ap']:.2f} for the loss."
-    return told

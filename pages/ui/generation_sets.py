@@ -27,8 +27,8 @@ MAKERS: dict[str, Callable[..., tuple[PairSet, PairSet]]] = {
     "sentences": sentence_pairs, "problems": word_problem_pairs,
 }  # fmt: skip
 SOURCES = {
-    "sentences": "Sentence transformations", "problems": "Word problems", "styles": "Digits in three styles",
-    "subjects": "Single digits as subjects", "file": "JSONL or Parquet", "folder": "Image-text folder",
+    "sentences": "Sentences", "problems": "Word problems", "styles": "Digits in three styles",
+    "subjects": "Digits as subjects", "file": "JSONL or Parquet", "folder": "Image-text folder",
 }  # fmt: skip
 IMAGES: dict[str, Callable[..., list[str]]] = {"styles": make_digit_styles, "subjects": make_digit_subjects}
 _TABLE = (
@@ -36,8 +36,8 @@ _TABLE = (
     "the training pairs, to see whether they are found."
 )
 TOLD = {
-    "sentences": _TABLE.format(7),
-    "problems": _TABLE.format(8),
+    "sentences": "Ten transformations of sentences. " + _TABLE.format(7),
+    "problems": "Sums in words. " + _TABLE.format(8),
     "styles": "The demo's digits drawn as brush strokes, pixel art and line sketches: NAME-train, NAME-val and "
     "NAME-pretrain, to train a small image model on.",
     "subjects": "Thirty of the demo's digits, each with a random string as its name and a few views, turned and moved: "

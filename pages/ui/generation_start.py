@@ -9,6 +9,7 @@ import streamlit as st
 from fvm_core.errors import FVMError
 from fvm_core.generation.example import SHIPPED, install_example
 from fvm_core.generation.libraries import COMMAND
+from fvm_core.generation.score_store import list_score_runs
 from fvm_core.generation.sentences import sentence_pairs
 from fvm_core.generation.store import list_pairs, list_records, write_pairs
 from fvm_core.generation.word_problems import word_problem_pairs
@@ -80,7 +81,11 @@ def set_up(workspace: Workspace) -> None:
                 args = {"kind": "text", "name": EXAMPLE_MODEL, "settings": {}}
                 start_job(workspace, "gen_pretrain", args, title=f"Pretrain {EXAMPLE_MODEL}")
                 new.append(f"a job that trains {EXAMPLE_MODEL}")
-        st.session_state["generation_told"] = f"New: {', '.join(new)}." if new else "Everything was here already."
+        told = f"New: {', '.join(new)}." if new else "Everything was here already."
+        looked = (
+            " Its scores are ready: see the tabs Scores, Prompts and Wrong pairs." if list_score_runs(workspace) else ""
+        )
+        st.session_state["generation_told"] = told + looked
     except FVMError as error:
         st.session_state[ERROR_KEY] = str(error)
 
