@@ -134,8 +134,8 @@ def _draw(chosen: list[ScoreFile], everything: list[ScoreFile], snapshots: list[
 
 @st.fragment
 def _tab(name: str, chosen: list[ScoreFile], everything: list[ScoreFile], snapshots: list[ScoreFile]) -> None:
-    """Draw one tab; its own widgets run it alone, not the page."""
-    with shown(stop=False):
+    """Draw what one tab shows; its own widgets run it alone, not the page."""
+    with st.container(key=f"compare_part_{TABS.index(name)}"), shown(stop=False):
         if name == "Tuning snapshots":
             tab_snapshots.draw(snapshots)
         elif not chosen:

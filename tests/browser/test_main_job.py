@@ -37,8 +37,8 @@ def test_compare_shows_every_tab(server: Server, page: Page) -> None:
     server.goto(page, "compare")
     for number, (name, content) in enumerate(TABS.items()):
         page.get_by_role("tab", name=name, exact=True).click()
-        panel = page.get_by_role("tabpanel").filter(visible=True)
-        expect(panel.locator(content).first).to_be_visible(timeout=2 * MINUTES)
+        part = page.locator(f".st-key-compare_part_{number}")
+        expect(part.locator(content).first).to_be_visible(timeout=2 * MINUTES)
         settle(page)
         expect(page.locator('[data-testid="stException"]')).to_have_count(0)
         screenshot(page, f"main-2-compare-{number}", full=True)
