@@ -102,6 +102,14 @@ def test_snapshot_boxes_use_given_quartiles_in_the_order_of_steps() -> None:
     assert box.y is None
 
 
+def test_k_is_named_where_its_line_stands_on_the_log_axis() -> None:
+    frame = pd.DataFrame({"method": "loss", "k": [10, 100, 1000], "overlap": [0.1, 0.5, 1.0]})
+    figure = overlap(frame, {"loss": LineStyle("#0072B2")}, total=1000, k=100)
+    assert figure.layout.xaxis.type == "log" and figure.layout.shapes[0].x0 == 100
+    (named,) = figure.layout.annotations
+    assert named.text == "k = 100" and named.x == 2  # 100 would be 10 ** 100, and the axis would reach to it
+
+
 def test_heatmap_keeps_the_sign_fixed_around_zero() -> None:
     heat = every_figure()["heatmap"].data[0]
     assert (heat.zmin, heat.zmax) == (-1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -233,7 +234,10 @@ def overlap(frame: pd.DataFrame, styles: Mapping[str, LineStyle], *, total: int,
     ks = np.unique(frame["k"])
     figure.add_scatter(x=ks, y=100 * ks / total, mode="lines", line=CHANCE, name="chance", hoverinfo="skip")
     if k is not None:
-        figure.add_vline(x=k, line={"color": NEUTRAL, "width": 1}, annotation_text=f"k = {k:,}")
+        figure.add_vline(x=k, line={"color": NEUTRAL, "width": 1})
+        figure.add_annotation(  # words on a log axis stand at the power of ten, lines at the number
+            x=math.log10(k), y=1, yref="paper", xanchor="left", yanchor="top", showarrow=False, text=f"k = {k:,}"
+        )  # fmt: skip
     figure.update_xaxes(title_text="k (most suspicious samples of each method)", type="log", dtick=1)
     figure.update_yaxes(title_text="Shared among the top k (%)", range=[0, 101])
     return finish(figure, height=430, room=ROOM)
