@@ -92,7 +92,8 @@ def task_of(model: nn.Module, x: Tensor, y: Tensor, classes: int) -> SimpleNames
     return SimpleNamespace(
         model=model, train=Rows(), validation=Rows(), rows=np.arange(len(x)), classes=classes,
         settings=ScoreSettings(batch_size=8, damping=1e-3), validation_batches=lambda workers: iter([(x, y)]),
-        engine=lambda: SquaredGradients(model, x[:5]), shared=Shared(), context=SimpleNamespace(workers=ALONE),
+        engine=lambda: SquaredGradients(model, x[:5]), shared=Shared(), made_fisher=None,
+        context=SimpleNamespace(workers=ALONE),
     )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ class Rule:
         return [self.weighted(module, calls, weights, budget) for calls in many]
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
-        """Return {local name: (parameter's elements,) sum over these few samples of gradient^2}."""
+        """Return {local name: sum over these few samples of gradient^2}, flat or in the parameter's shape."""
         out: dict[str, Tensor] = {}
         for _, grads in self.pieces(module, calls, budget):
             for name, value in grads.items():

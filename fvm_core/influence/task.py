@@ -36,8 +36,9 @@ LISTED = 20
 
 @dataclass(frozen=True)
 class MadeFisher:
-    """{parameter: float64 Fisher of the validation set, on the CPU}, and the seconds that it took."""
+    """{parameter: float64 Fisher of the validation set under `model`, on the CPU}, and the seconds that it took."""
 
+    model: nn.Module
     fisher: Mapping[str, Tensor]
     seconds: float
 
@@ -77,6 +78,12 @@ class Task:
         """Return what squares this model's gradients, in the precision that the settings ask for."""
         example, _ = self.train.batch(self.rows[: min(5, len(self.rows))])
         return SquaredGradients(self.model, example, precision=self.settings.precision)
+
+    @property
+    def made_fisher(self) -> MadeFisher | None:
+        """Return the Fisher that an earlier pass has made of this very model."""
+        made = self.shared.fisher
+        return made if made is not None and made.model is self.model else None
 
     @property
     def classes(self) -> int:

@@ -80,8 +80,8 @@ class AblationPass:
         return sorted({part for method in self.methods for part in NEEDS[method]})
 
     def _of_validation(self, task: Task, report: Report) -> dict[str, Tensor]:
-        if task.shared.fisher is not None:
-            return dict(task.shared.fisher.fisher)
+        if task.made_fisher is not None:
+            return dict(task.made_fisher.fisher)
         return self._fisher(task, task.validation_batches(), report, "validation")
 
     def _fisher(self, task: Task, batches: Batches, report: Report, what: str) -> dict[str, Tensor]:

@@ -27,7 +27,8 @@ def fisher_units(task: Task) -> float:
 
 def borrowed(task: Task) -> float:
     """Return the seconds that an earlier pass has spent on the Fisher, to be asked before a pass makes it."""
-    return 0.0 if task.shared.fisher is None else task.shared.fisher.seconds
+    made = task.made_fisher
+    return 0.0 if made is None else made.seconds
 
 
 def validation_fisher(task: Task, engine: SquaredGradients, report: Report) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def validation_fisher(task: Task, engine: SquaredGradients, report: Report) -> d
     A pass that calls this says `together = True`, so that all workers do; each goes over its share of the set. `report`
     hears of the samples done by all, as far as this worker can tell.
     """
-    made = task.shared.fisher
+    made = task.made_fisher
     if made is None:
         workers = workers_of(task.context)
         told = telling(report, "Fisher of the validation set")
@@ -46,13 +47,14 @@ def validation_fisher(task: Task, engine: SquaredGradients, report: Report) -> d
             task.model, task.validation_batches(workers), workers, engine=engine,
             progress=lambda done: told(min(done * workers.size, len(task.validation))),
         )  # fmt: skip
-        made = MadeFisher({name: value.cpu() for name, value in fisher.items()}, time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        made = MadeFisher(task.model, {name: value.cpu() for name, value in fisher.items()}, seconds)
     return {"fisher": made.fisher, "fisher_seconds": made.seconds}
 
 
 def kept_fisher(task: Task, kept: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the Fisher out of what `validation_fisher` gave, on the model's device; later passes find it too."""
-    if task.shared.fisher is None:
-        task.shared.fisher = MadeFisher(kept["fisher"], float(kept["fisher_seconds"]))
+    if task.made_fisher is None:
+        task.shared.fisher = MadeFisher(task.model, kept["fisher"], float(kept["fisher_seconds"]))
     device = next(task.model.parameters()).device
     return {name: value.to(device) for name, value in kept["fisher"].items()}
