@@ -71,12 +71,11 @@ def _given(value: int | None, usual: int) -> int:
 
 
 def image_data(args: argparse.Namespace, workspace: Workspace) -> int:
-    from fvm_core.generation.image_data import add_image_folder, make_digit_styles, make_digit_subjects
+    from fvm_core.generation.image_data import MADE, add_image_folder
     from fvm_core.generation.store import read_pairs
 
-    made = {"styles": (make_digit_styles, 200, 50), "subjects": (make_digit_subjects, 3, 2)}.get(args.what)
-    if made:
-        make, training, validation = made
+    if args.what in MADE:
+        make, training, validation = MADE[args.what]
         sizes = {"training": _given(args.training, training), "validation": _given(args.validation, validation)}
         names = make(workspace, args.name or args.what, **sizes, wrong=args.wrong, seed=args.seed)
     else:

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fvm_core.distributed.workers import Workers
 from fvm_core.errors import SettingsError
+from fvm_core.models.forwards import other_forwards
 
 
 @contextmanager
@@ -32,13 +33,8 @@ def synchronised(model: nn.Module, workers: Workers) -> Iterator[None]:
                 f"`{name}` must be a BatchNorm of torch.nn for several workers, got {type(layer).__name__}, whose "
                 "batch statistics cannot be shared. Start it without torchrun."
             )
-    for _, layer in layers:
-        layer.forward = partial(_forward, layer, workers)
-    try:
+    with other_forwards((layer, partial(_forward, layer, workers)) for _, layer in layers):
         yield
-    finally:
-        for _, layer in layers:
-            del layer.forward
 
 
 def _forward(layer: _BatchNorm, workers: Workers, x: Tensor) -> Tensor:

@@ -39,6 +39,10 @@ def make_digit_subjects(workspace: Workspace, name: str, **settings: Any) -> lis
     return _kept(workspace, name, write_digit_subjects, ("train", "val"), settings)
 
 
+MADE = {"styles": (make_digit_styles, 200, 50), "subjects": (make_digit_subjects, 3, 2)}
+"""Sets that are drawn here: what makes them, usual training and validation pairs a class."""
+
+
 def _kept(
     workspace: Workspace, name: str, write: Callable[..., Any], ends: Sequence[str], settings: dict[str, Any]
 ) -> list[str]:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fvm_core.models.forwards import other_forwards
 
-@contextmanager
-def affine_norms(modules: Iterable[nn.Module]) -> Iterator[None]:
+
+def affine_norms(modules: Iterable[nn.Module]) -> AbstractContextManager[None]:
     """Within the block, the forward of BatchNorm2d in eval mode is one multiply-add; its parameters get no gradient."""
-    changed: list[Any] = []
-    try:
-        for module in modules:
-            if type(module) is nn.BatchNorm2d and module.running_mean is not None and "forward" not in vars(module):
-                module.forward = _affine(module)  # type: ignore[method-assign, assignment]
-                changed.append(module)
-        yield
-    finally:
-        for module in changed:
-            del module.forward
+    return other_forwards(
+        (module, _affine(module))
+        for module in modules
+        if type(module) is nn.BatchNorm2d and module.running_mean is not None and "forward" not in vars(module)
+    )
 
 
 def _affine(module: Any) -> Callable[[Tensor], Tensor]:

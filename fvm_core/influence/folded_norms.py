@@ -7,15 +7,18 @@ dL/dbias = sum g and dL/dweight = sum g (y - bias) / weight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fvm_core.influence.layers import Rule
+from fvm_core.influence.remembered import Remembered
+from fvm_core.models.forwards import other_forwards
 
 LEAST_WEIGHT, MOST_SHIFT = 1e-10, 30.0
 """(y - bias) / weight keeps its digits where |weight| > LEAST_WEIGHT and |bias| <= MOST_SHIFT * |weight|."""
@@ -58,21 +61,6 @@ class FoldedNormRule(Rule):
 RULE = FoldedNormRule()
 
 
-@dataclass(frozen=True)
-class _Weighed:
-    """Weights of a folded convolution's squares, and what they were made from."""
-
-    folded: Folded
-    weights: Mapping[str, Tensor]
-    versions: list[int]
-    weighed: Mapping[str, Tensor]
-
-    def of(self, folded: Folded, weights: Mapping[str, Tensor], versions: list[int]) -> bool:
-        """Return whether it was made from these. The tensors themselves are compared: an address may be used again."""
-        same = self.folded is folded and self.versions == versions and self.weights.keys() == weights.keys()
-        return same and all(self.weights[name] is value for name, value in weights.items())
-
-
 class FoldedNorms:
     """The pairs of one model that can be folded as its parameters stand now; what was folded is kept until they
     change. `channels_last`: the layout of the images."""
@@ -82,8 +70,8 @@ class FoldedNorms:
     ) -> None:
         self._kind = torch.channels_last if channels_last else torch.contiguous_format
         self._pairs = [(pair, modules[pair.conv], modules[pair.norm]) for pair in pairs]
-        self._kept: dict[str, tuple[tuple[tuple[int, int], ...], Folded | None]] = {}
-        self._weighed: dict[str, _Weighed] = {}
+        self._folded: Remembered[Folded | None] = Remembered()
+        self._weighed: Remembered[Tensor] = Remembered()
 
     def now(self) -> dict[str, Folded]:
         """Return {convolution: folded}."""
@@ -91,24 +79,20 @@ class FoldedNorms:
         for pair, conv, norm in self._pairs:
             if norm.training or watched(conv) or watched(norm):
                 continue
-            state = tuple((value.data_ptr(), value._version) for value in _tensors(conv, norm))
-            kept = self._kept.get(pair.conv)
-            if kept is None or kept[0] != state:
-                kept = self._kept[pair.conv] = state, _fold(pair, conv, norm, self._kind)
-            if kept[1] is not None:
-                found[pair.conv] = kept[1]
+            made = self._folded.get(pair, _tensors(conv, norm), partial(_fold, pair, conv, norm, self._kind))
+            if made is not None:
+                found[pair.conv] = made
         return found
 
     def weighed(self, folded: Folded, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the weights of the convolution's squares times scale^2; the last are kept, as they serve every
         batch."""
-        versions = [value._version for value in weights.values()]
-        kept = self._weighed.get(folded.pair.conv)
-        if kept is not None and kept.of(folded, weights, versions):
-            return kept.weighed
-        out = {name: value * per_filter(folded.squares, value) for name, value in weights.items()}
-        self._weighed[folded.pair.conv] = _Weighed(folded, weights, versions, out)
-        return out
+        return {
+            name: self._weighed.get(
+                (folded.pair, name), (value, folded.squares), partial(_weigh, value, folded.squares)
+            )
+            for name, value in weights.items()
+        }  # fmt: skip
 
 
 def per_filter(value: Tensor, like: Tensor) -> Tensor:
@@ -116,20 +100,17 @@ def per_filter(value: Tensor, like: Tensor) -> Tensor:
     return value.view(-1, *(1 for _ in like.shape[1:]))
 
 
-@contextmanager
-def folded_norms(modules: Mapping[str, nn.Module], folded: Mapping[str, Folded]) -> Iterator[None]:
+def _weigh(value: Tensor, squares: Tensor) -> Tensor:
+    return value * per_filter(squares, value)
+
+
+def folded_norms(modules: Mapping[str, nn.Module], folded: Mapping[str, Folded]) -> AbstractContextManager[None]:
     """Within the block the convolutions give what their norms gave, and the norms hand it on."""
-    changed: list[Any] = []
-    try:
-        for each in folded.values():
-            conv, norm = modules[each.pair.conv], modules[each.pair.norm]
-            for module, forward in ((conv, _with(conv, each)), (norm, torch.clone if each.pair.copied else _same)):
-                module.forward = forward
-                changed.append(module)
-        yield
-    finally:
-        for module in changed:
-            del module.forward
+    given: list[tuple[nn.Module, Callable[..., Tensor]]] = []
+    for each in folded.values():
+        given.append((modules[each.pair.conv], _with(modules[each.pair.conv], each)))
+        given.append((modules[each.pair.norm], torch.clone if each.pair.copied else _same))
+    return other_forwards(given)
 
 
 def _with(conv: Any, folded: Folded) -> Callable[[Tensor], Tensor]:

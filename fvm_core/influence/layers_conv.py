@@ -7,7 +7,7 @@ The input is laid out once for all labels, and the gradients are taken in the wa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from fvm_core.influence.conv_pairs import pays, weighted_by_pairs
 from fvm_core.influence.conv_ways import Ways, by_columns, by_way, columns_of, turned, way_for
 from fvm_core.influence.fused import fused_summed, fused_weighted, usable
 from fvm_core.influence.layers import Calls, Rule, add_squares, contract, widened
+from fvm_core.influence.remembered import Remembered
 from fvm_core.influence.scratch import Scratch
 
 TOGETHER, LEAST_FILTERS = 4, 32
@@ -32,7 +33,7 @@ class ConvRule(Rule):
 
     def __init__(self) -> None:
         self.scratch = Scratch()
-        self._last: dict[int, tuple[Tensor, int, Tensor]] = {}
+        self._last: Remembered[Tensor] = Remembered()
 
     def fits(self, module: Any, input_shape: torch.Size) -> bool:
         return len(input_shape) == len(module.kernel_size) + 2
@@ -96,7 +97,7 @@ class ConvRule(Rule):
             for low in range(0, m, size):
                 group = pulls[here, low : low + size]
                 if columns is not None and module.groups == 1:
-                    out[here, low : low + size] = self._by_filters(columns, group.flatten(3), weight, budget)
+                    out[here, low : low + size] = self._contracted(columns, group.flatten(3), weight, budget)
                     continue
                 wide = group.flatten(1, 2)
                 if columns is None:
@@ -107,19 +108,24 @@ class ConvRule(Rule):
                 out[here, low : low + size] = contract(squares, weight.reshape(-1)).view(group.shape[:2])
         return out
 
-    def _by_filters(self, columns: Tensor, pulls: Tensor, weight: Tensor, budget: int) -> Tensor:
-        """Return (b, m) for copied patches and pulls (b, m, out, t), as many filters at once as the budget holds."""
+    def _by_filters(self, columns: Tensor, pulls: Tensor, budget: int) -> Iterator[tuple[slice, Tensor]]:
+        """Yield (filters, their gradients (b * m, filters * i), to be used up) for copied patches and pulls
+        (b, m, out, t), as many filters at once as the budget holds."""
         b, m, filters = pulls.shape[:3]
         inner = columns.shape[2]
         height = max(LEAST_FILTERS, budget // (4 * b * m * inner))
-        parts = []
         for low in range(0, filters, height):
-            wide = pulls[:, :, low : low + height].flatten(1, 2)
+            here = slice(low, low + height)
+            wide = pulls[:, :, here].flatten(1, 2)
             room = self.scratch.room("gradients", (b, wide.shape[1], inner), columns)
-            squares = torch.bmm(wide, columns, out=room).view(b * m, -1).square_()
-            parts.append(contract(squares, weight[low : low + height].reshape(-1)))
+            yield here, torch.bmm(wide, columns, out=room).view(b * m, -1)
+
+    def _contracted(self, columns: Tensor, pulls: Tensor, weight: Tensor, budget: int) -> Tensor:
+        """Return (b, m) for copied patches, pulls (b, m, out, t) and weights (out, i)."""
+        pieces = self._by_filters(columns, pulls, budget)
+        parts = [contract(grads.square_(), weight[here].reshape(-1)) for here, grads in pieces]
         total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0, dtype=torch.float64).to(weight.dtype)
-        return total.view(b, m)
+        return total.view(pulls.shape[:2])
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
         if len(calls) > 1:
@@ -144,7 +150,8 @@ class ConvRule(Rule):
             piece = slice(start, start + step)
             if shared:
                 columns = columns_of(way, module, a[piece], g.shape[2:], self.scratch)
-                self._add_by_filters(total.view(len(module.weight), -1), columns, g[piece].flatten(2), budget)
+                for here, grads in self._by_filters(columns, g[piece].flatten(2).unsqueeze(1), budget):
+                    add_squares(total.view(len(module.weight), -1)[here].view(-1), grads)
             else:
                 add_squares(total, by_way(way, module, a[piece], g[piece], self.scratch))
         if way is Ways.CHANNELS:
@@ -152,23 +159,10 @@ class ConvRule(Rule):
             return total.view(-1, *module.kernel_size, inner).movedim(-1, 1)  # a view: it is read once
         return total
 
-    def _add_by_filters(self, total: Tensor, columns: Tensor, pulls: Tensor, budget: int) -> None:
-        """Add the sum over samples of squares to `total` (out, i), for copied patches and pulls (b, out, t)."""
-        b, filters = pulls.shape[:2]
-        inner = columns.shape[2]
-        height = max(LEAST_FILTERS, budget // (4 * b * inner))
-        for low in range(0, filters, height):
-            wide = pulls[:, low : low + height]
-            room = self.scratch.room("gradients", (b, wide.shape[1], inner), columns)
-            add_squares(total[low : low + height].view(-1), torch.bmm(wide, columns, out=room).view(b, -1))
-
     def _turned(self, module: Any, weight: Tensor) -> Tensor:
         """Return `turned` weights (out, i); those of the last call are kept, since they serve every batch."""
-        kept = self._last.get(id(module))
-        if kept is None or kept[0] is not weight or kept[1] != weight._version:
-            again = turned(module, weight.reshape(1, -1)).view(len(weight), -1)
-            kept = self._last[id(module)] = weight, weight._version, again
-        return kept[2]
+        make = lambda: turned(module, weight.reshape(1, -1)).view(len(weight), -1)  # noqa: E731
+        return self._last.get(module, [weight], make)
 
 
 def _patch_floats(module: Any, a: Tensor, g: Tensor) -> int:

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from fvm_core.errors import DataError, FVMError
-from fvm_core.generation.image_data import add_image_folder, make_digit_styles, make_digit_subjects
+from fvm_core.generation.image_data import MADE, add_image_folder
 from fvm_core.generation.pair_file import read_pair_file
 from fvm_core.generation.pairs import PairSet
 from fvm_core.generation.plant_wrong import plant_wrong
@@ -30,7 +30,6 @@ SOURCES = {
     "sentences": "Sentences", "problems": "Word problems", "styles": "Digits in three styles",
     "subjects": "Digits as subjects", "file": "JSONL or Parquet", "folder": "Image-text folder",
 }  # fmt: skip
-IMAGES: dict[str, Callable[..., list[str]]] = {"styles": make_digit_styles, "subjects": make_digit_subjects}
 _TABLE = (
     "Ten classes after the paper's Table {}, drawn by a seed: NAME-train and NAME-val. Wrong targets are planted in "
     "the training pairs, to see whether they are found."
@@ -61,7 +60,7 @@ def draw(workspace: Workspace) -> None:
 
 def _made(workspace: Workspace, source: str) -> list[str]:
     st.caption(TOLD[source])
-    usual = {"styles": (200, 50), "subjects": (3, 2)}.get(source, (90, 10))
+    usual = MADE[source][1:] if source in MADE else (90, 10)
     with st.form(f"generation_make_{source}", border=False):
         a, b, c, d, e, f = st.columns([1.4, 1, 1, 1, 0.9, 1.2], vertical_alignment="bottom")
         name = a.text_input("Name", value=source, max_chars=50)
@@ -73,8 +72,8 @@ def _made(workspace: Workspace, source: str) -> list[str]:
         seed = int(e.number_input("Seed", 0, 2**31 - 1, 0))
         if not f.form_submit_button("Make pairs", icon=":material/add:", width="stretch"):
             return []
-    if source in IMAGES:
-        return IMAGES[source](workspace, name, **sizes, wrong=wrong, seed=seed)
+    if source in MADE:
+        return MADE[source][0](workspace, name, **sizes, wrong=wrong, seed=seed)
     training, validation = MAKERS[source](**sizes, seed=seed)
     if wrong:
         training = plant_wrong(training, rate=wrong, seed=seed)

@@ -61,19 +61,19 @@ class NoisePass:
         device = next(task.model.parameters()).device
         if self._curved:
             self.engine = task.engine()
-        if kept is None:
-            kept = validation_fisher(task, self.engine, report) if self._curved else {}
+        fresh = kept is None
+        kept = kept or (validation_fisher(task, self.engine, report) if self._curved else {})
+        if self._curved:
+            self.weights = inverse_fisher(kept_fisher(task, kept), damping=task.settings.damping)
+            self.notes = [*self.engine.notes]
+        if fresh:
             if not workers_of(task.context).leads:
                 return kept  # the rest is worker 0's
             made = implied_transition(task, report)
             kept |= {"matrix": made.matrix.cpu(), "noise": made.noise, "note": _note(task, made)}
             if "typical_influence" in self.methods:
-                weights = inverse_fisher(kept_fisher(task, kept), damping=task.settings.damping)
-                kept["typical"] = typical(task, self.engine, weights, report)
+                kept["typical"] = typical(task, self.engine, self.weights, report)
         self.matrix = kept["matrix"].to(device)
-        if self._curved:
-            self.weights = inverse_fisher(kept_fisher(task, kept), damping=task.settings.damping)
-            self.notes = [*self.engine.notes]
         self.typical = kept["typical"].to(device) if "typical" in kept else None
         self.notes = [*self.notes, kept["note"]]
         return kept
