@@ -86,7 +86,7 @@ def test_whole_network_equals_vmap_without_the_plain_way(monkeypatch: pytest.Mon
     torch.manual_seed(0)
     model = jitter(CifarResNet((1, 1), num_classes=CLASSES, width=4))
     x, y, weights = torch.randn(3, 3, 8, 8), torch.randint(0, CLASSES, (3,)), random_weights(model)
-    for plain in ("by_way", "columns_of"):
+    for plain in ("by_grouped_convolution", "columns_of"):
         monkeypatch.delattr(layers_conv, plain)
     engine = SquaredGradients(model, x)
     every = all_labels(engine, x, y, weights).scores

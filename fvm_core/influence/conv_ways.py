@@ -1,6 +1,7 @@
 """Ways from a convolution's input and output gradient to its per-sample gradients, and the fastest of them by shape.
 
-All take the gradients g (b, m * out, *positions) of one or of m labels at once.
+In strips, a gradient comes in one part for each place of the kernel's first axis, otherwise in one part alone; `sliced`
+brings weights into that order, `whole` a gradient into the parameter's.
 """
 
 from __future__ import annotations
@@ -13,27 +14,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fvm_core.influence.conv_patches import channel_patches, padded, patches
+from fvm_core.influence.conv_patches import channel_patches, channel_strips, padded, patches, strip_floats
 from fvm_core.influence.scratch import Scratch
 
 MANY_POSITIONS, FEW_CHANNELS = 128, 32
 """From so many positions, below so many channels (or with groups of any size), oneDNN's grouped convolution beats
-copied patches and a matrix product (measured on AVX2)."""
+copied patches and a matrix product; with more channels strips do (measured on AVX2)."""
 
 SHORT_RUN = 8
 """Channels below which patches are copied along the positions instead."""
 
 
 class Ways(StrEnum):
-    """GROUPED: samples side by side as groups of one convolution. CHANNELS, POSITIONS: a matrix product with copied
-    patches, laid out along the channels or along the positions. PRODUCTS: for one input channel a group."""
+    """GROUPED: samples side by side as groups of one convolution. CHANNELS, STRIPS, POSITIONS: matrix products with
+    copied patches, laid out along the channels, the same with one copy for all places of the kernel's first axis, or
+    along the positions. PRODUCTS: for one input channel a group."""
 
-    GROUPED, CHANNELS, POSITIONS, PRODUCTS = "grouped", "channels", "positions", "products"
+    GROUPED, CHANNELS, STRIPS, POSITIONS, PRODUCTS = "grouped", "channels", "strips", "positions", "products"
 
     @property
     def copies(self) -> bool:
         """Whether patches are copied, once for all labels."""
-        return self in (Ways.CHANNELS, Ways.POSITIONS)
+        return self in (Ways.CHANNELS, Ways.STRIPS, Ways.POSITIONS)
 
 
 def way_for(module: Any, a: Tensor, g: Tensor) -> Ways:
@@ -43,27 +45,46 @@ def way_for(module: Any, a: Tensor, g: Tensor) -> Ways:
         return Ways.CHANNELS
     fast = a.device.type == "cpu" and a.dtype == torch.float32 and torch.backends.mkldnn.is_available()
     suited = grouped or SHORT_RUN <= inner < FEW_CHANNELS
-    if fast and suited and g.shape[2:].numel() >= MANY_POSITIONS:
+    many = g.shape[2:].numel() >= MANY_POSITIONS
+    if fast and suited and many:
         return Ways.GROUPED
     if grouped and inner == 1:
         return Ways.PRODUCTS
-    return Ways.POSITIONS if inner < SHORT_RUN else Ways.CHANNELS
+    if inner < SHORT_RUN:
+        return Ways.POSITIONS
+    return Ways.STRIPS if many and module.kernel_size[0] > module.stride[0] else Ways.CHANNELS
 
 
-def by_way(way: Ways, module: Any, a: Tensor, g: Tensor, scratch: Scratch) -> Tensor:
-    """Return (b, m * weight's elements): in the parameter's order, or `turned` where the way is CHANNELS."""
-    if way is Ways.GROUPED:
-        return by_grouped_convolution(module, a, g)
-    if way is Ways.PRODUCTS:
-        return by_products(module, a, g)
-    return by_columns(columns_of(way, module, a, g.shape[2:], scratch), g, module.groups, scratch)
+def parts_of(way: Ways, module: Any) -> int:
+    """Return how many parts a gradient comes in."""
+    return module.kernel_size[0] if way is Ways.STRIPS else 1
 
 
-def turned(module: Any, weight: Tensor, *, back: bool = False) -> Tensor:
-    """Return (b, elements) with each filter's channels moved last, or `back` first."""
-    inner, kernel = module.weight.shape[1], math.prod(module.kernel_size)
-    shape = (len(weight), -1, kernel, inner) if back else (len(weight), -1, inner, kernel)
-    return weight.view(shape).transpose(2, 3).flatten(1)
+def sliced(way: Ways, module: Any, weight: Tensor) -> Tensor:
+    """Return (parts, out, i) from `weight` in the parameter's shape."""
+    if way in (Ways.CHANNELS, Ways.STRIPS):
+        weight = weight.movedim(1, -1)
+    weight = weight.movedim(1, 0) if way is Ways.STRIPS else weight.unsqueeze(0)
+    return weight.flatten(2)
+
+
+def whole(way: Ways, module: Any, parts: Tensor) -> Tensor:
+    """Return (b, weight's elements) in the parameter's order from a gradient's parts (parts, b, out, i)."""
+    filters, inner, *kernel = module.weight.shape
+    if way not in (Ways.CHANNELS, Ways.STRIPS):
+        return parts[0].flatten(1)
+    grads = parts.movedim(0, 2).reshape(parts.shape[1], filters, *kernel, inner)
+    return grads.movedim(-1, 2).flatten(1)
+
+
+def shared_floats(way: Ways, module: Any, a: Tensor, g: Tensor) -> int:
+    """Return the floats a sample needs for all labels: copied patches, and the input laid out anew."""
+    copied = 0
+    if way is Ways.STRIPS:
+        copied = strip_floats(module, g.shape[2:])
+    elif way.copies:
+        copied = module.in_channels * math.prod(module.kernel_size) * g.shape[2:].numel()
+    return copied + 2 * a[0].numel()
 
 
 def by_grouped_convolution(module: Any, a: Tensor, g: Tensor) -> Tensor:
@@ -81,20 +102,27 @@ def by_grouped_convolution(module: Any, a: Tensor, g: Tensor) -> Tensor:
     )[1].view(rows, -1)  # fmt: skip
 
 
-def columns_of(way: Ways, module: Any, a: Tensor, positions: torch.Size, scratch: Scratch) -> Tensor:
-    """Return (b * groups, t, i): copied patches, i of them `turned` where the way is CHANNELS. A 1x1 convolution's
-    are its input."""
-    find = channel_patches if way is Ways.CHANNELS else patches
-    copied = scratch.copied("patches", find(module, padded(module, a), positions))
-    batch, t = len(a) * module.groups, positions.numel()
-    return copied.view(batch, t, -1) if way is Ways.CHANNELS else copied.view(batch, -1, t).transpose(1, 2)
+def columns_of(way: Ways, module: Any, a: Tensor, positions: torch.Size, scratch: Scratch) -> list[Tensor]:
+    """Return the copied patches of a way that copies, for each part (b * groups, t, i). A 1x1 convolution's are its
+    input."""
+    a = padded(module, a)
+    if way is Ways.STRIPS:
+        return channel_strips(module, a, positions, scratch)
+    if way is Ways.CHANNELS:
+        return [channel_patches(module, a, positions, scratch)]
+    copied = scratch.copied("patches", patches(module, a, positions))
+    return [copied.view(len(a) * module.groups, -1, positions.numel()).transpose(1, 2)]
 
 
-def by_columns(columns: Tensor, g: Tensor, groups: int, scratch: Scratch) -> Tensor:
-    """Return (b, m * out * i) from `columns_of` and g (b, m * out, *positions): G = B A, group by group."""
-    pulls = g.flatten(2) if groups == 1 else g.reshape(len(columns), -1, columns.shape[1])
-    out = scratch.room("gradients", (len(columns), pulls.shape[1], columns.shape[2]), g)
-    return torch.bmm(pulls, columns, out=out).view(len(g), -1)
+def by_columns(columns: list[Tensor], g: Tensor, scratch: Scratch) -> Tensor:
+    """Return (parts, b, out * i) from `columns_of` and g (b, out, *positions): G = B A, part by part, group by
+    group."""
+    batches, t, inner = columns[0].shape
+    pulls = g.flatten(2).reshape(batches, -1, t)
+    out = scratch.room("gradients", (len(columns), batches, pulls.shape[1], inner), g)
+    for each, room in zip(columns, out, strict=True):
+        torch.bmm(pulls, each, out=room)
+    return out.view(len(columns), len(g), -1)
 
 
 def by_products(module: Any, a: Tensor, g: Tensor) -> Tensor:

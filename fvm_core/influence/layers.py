@@ -34,11 +34,15 @@ def widened(value: Tensor) -> Tensor:
 
 
 def contract(squares: Tensor, weight: Tensor) -> Tensor:
-    """Return (b,) sum over p of squares (b, p) * weight (p,); `squares` may be used up. Long rows are summed pairwise:
-    one long fp32 dot product loses digits (and is slower)."""
-    if squares.shape[1] <= BLOCK or squares.device.type != "cpu":
-        return squares @ weight
-    return squares.mul_(weight).sum(1)
+    """Return (b,) sum over p of squares (b, p) * weight (p,), or over the first axis too of (parts, b, p) and (parts,
+    p); `squares` may be used up. Long rows are summed pairwise: one long fp32 dot product loses digits (and is
+    slower)."""
+    if squares.dim() == 3 and len(squares) == 1:
+        squares, weight = squares[0], weight[0]
+    if squares.shape[-1] <= BLOCK or squares.device.type != "cpu":
+        return squares @ weight if squares.dim() == 2 else (squares @ weight.unsqueeze(2)).sum((0, 2))
+    summed = squares.mul_(weight.unsqueeze(-2)).sum(-1)
+    return summed if squares.dim() == 2 else summed.sum(0)
 
 
 def add_squares(total: Tensor, grads: Tensor) -> None:

@@ -15,18 +15,22 @@ from torch import Tensor, nn
 
 from fvm_core.influence.conv_pairs import floats as pair_floats
 from fvm_core.influence.conv_pairs import pays, weighted_by_pairs
-from fvm_core.influence.conv_ways import Ways, by_columns, by_way, columns_of, turned, way_for
+from fvm_core.influence.conv_ways import (
+    Ways, by_columns, by_grouped_convolution, by_products, columns_of, parts_of, shared_floats, sliced,
+    way_for, whole,
+)  # fmt: skip
 from fvm_core.influence.fused import fused_summed, fused_weighted, usable
 from fvm_core.influence.layers import Calls, Rule, add_squares, contract, widened
 from fvm_core.influence.remembered import Remembered
 from fvm_core.influence.scratch import Scratch
 
+_ALL = 2**62
 TOGETHER, LEAST_FILTERS = 4, 32
 """Samples that share one reading of large weights, and filters that a matrix product should have (measured)."""
 
 
 class ConvRule(Rule):
-    """Conv1d, 2d, 3d. `grads` has the weight in the parameter's own order; sums are taken in the order of the way."""
+    """Conv1d, 2d, 3d. `grads` has the weight in the parameter's own order; sums are taken part by part."""
 
     forward_of = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     together = True
@@ -39,15 +43,17 @@ class ConvRule(Rule):
         return len(input_shape) == len(module.kernel_size) + 2
 
     def floats(self, module: Any, a: Tensor, g: Tensor) -> int:
-        labels = g.shape[1] // module.out_channels
-        return _patch_floats(module, a, g) + labels * module.weight.numel() + 2 * a[0].numel()
+        return shared_floats(way_for(module, a, g), module, a, g) + module.weight.numel()
 
     def grads(self, module: Any, a: Tensor, g: Tensor) -> dict[str, Tensor]:
-        way = way_for(module, a, g)
-        # Memory of its own: a caller may keep these.
-        out = {"weight": by_way(way, module, a, g, Scratch())}
-        if way is Ways.CHANNELS:
-            out["weight"] = turned(module, out["weight"], back=True)
+        return self.grads_by(way_for(module, a, g), module, a, g)
+
+    def grads_by(self, way: Ways, module: Any, a: Tensor, g: Tensor) -> dict[str, Tensor]:
+        """Return `grads` taken in this way."""
+        _, grads = next(self._parts(way, module, a, g.unsqueeze(1), _ALL))
+        filters = len(module.weight)
+        # A copy: a caller may keep it.
+        out = {"weight": whole(way, module, grads.clone().view(len(grads), len(a), filters, -1))}
         if module.bias is not None:
             out["bias"] = g.flatten(2).sum(2)
         return out
@@ -78,15 +84,15 @@ class ConvRule(Rule):
         """Return (b, m): sum of weight * gradient^2 for `pulls` (b, m, out, *positions)."""
         rows, m = pulls.shape[:2]
         way = way_for(module, a, pulls[:, 0])
-        once, each = self.floats(module, a, pulls[:, 0]) - weight.numel(), weight.numel() + pulls[0, 0].numel()
-        size = 1 if module.groups > 1 else max(1, min(m, (budget // 4 - once) // each))
-        shape = pulls.shape[3:].numel(), weight[0].numel(), len(weight)
+        weight = self._sliced(way, module, weight)
+        shared, each = shared_floats(way, module, a, pulls[:, 0]), module.weight.numel() + pulls[0, 0].numel()
+        size = 1 if module.groups > 1 else max(1, min(m, (budget // 4 - shared) // each))
+        shape = pulls.shape[3:].numel(), module.weight[0].numel(), len(module.weight)
         paired = module.groups == 1 and way.copies and pays(m, *shape)
-        step = max(1, budget // (4 * (once + (pair_floats(m, *shape) if paired else size * each))))
+        step = max(1, budget // (4 * (shared + (pair_floats(m, *shape) if paired else size * each))))
         if step < TOGETHER and module.groups == 1 and way.copies:
-            step = max(step, min(TOGETHER, budget // (4 * once)))
+            step = max(step, min(TOGETHER, budget // (4 * shared)))
         step = -(-rows // -(-rows // step))  # even pieces
-        weight = self._turned(module, weight) if way is Ways.CHANNELS else weight.reshape(len(weight), -1)
         out = a.new_empty(rows, m)
         for start in range(0, rows, step):
             here = slice(start, start + step)
@@ -96,36 +102,33 @@ class ConvRule(Rule):
                 continue
             for low in range(0, m, size):
                 group = pulls[here, low : low + size]
-                if columns is not None and module.groups == 1:
-                    out[here, low : low + size] = self._contracted(columns, group.flatten(3), weight, budget)
-                    continue
-                wide = group.flatten(1, 2)
-                if columns is None:
-                    grads = by_way(way, module, a[here], wide, self.scratch)
-                else:
-                    grads = by_columns(columns, wide, module.groups, self.scratch)
-                squares = grads.view(group.shape[0] * group.shape[1], -1).square_()
-                out[here, low : low + size] = contract(squares, weight.reshape(-1)).view(group.shape[:2])
+                parts = [
+                    contract(grads.square_(), weight[:, filters].flatten(1))
+                    for filters, grads in self._parts(way, module, a[here], group, budget, columns)
+                ]
+                total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0, dtype=torch.float64)
+                out[here, low : low + size] = total.view(group.shape[:2])
         return out
 
-    def _by_filters(self, columns: Tensor, pulls: Tensor, budget: int) -> Iterator[tuple[slice, Tensor]]:
-        """Yield (filters, their gradients (b * m, filters * i), to be used up) for copied patches and pulls
-        (b, m, out, t), as many filters at once as the budget holds."""
+    def _parts(
+        self, way: Ways, module: Any, a: Tensor, pulls: Tensor, budget: int, columns: list[Tensor] | None = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield (filters, their gradients (parts, b * m, filters * i), to be used up) for pulls (b, m, out,
+        *positions), as many filters at once as the budget holds. `columns`: what `columns_of` gave for a."""
         b, m, filters = pulls.shape[:3]
-        inner = columns.shape[2]
-        height = max(LEAST_FILTERS, budget // (4 * b * m * inner))
-        for low in range(0, filters, height):
-            here = slice(low, low + height)
-            wide = pulls[:, :, here].flatten(1, 2)
-            room = self.scratch.room("gradients", (b, wide.shape[1], inner), columns)
-            yield here, torch.bmm(wide, columns, out=room).view(b * m, -1)
-
-    def _contracted(self, columns: Tensor, pulls: Tensor, weight: Tensor, budget: int) -> Tensor:
-        """Return (b, m) for copied patches, pulls (b, m, out, t) and weights (out, i)."""
-        pieces = self._by_filters(columns, pulls, budget)
-        parts = [contract(grads.square_(), weight[here].reshape(-1)) for here, grads in pieces]
-        total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0, dtype=torch.float64).to(weight.dtype)
-        return total.view(pulls.shape[:2])
+        wide, every = pulls.flatten(1, 2), slice(None)
+        if way is Ways.GROUPED:
+            yield every, by_grouped_convolution(module, a, wide).view(1, b * m, -1)
+        elif way is Ways.PRODUCTS:
+            yield every, by_products(module, a, wide).view(1, b * m, -1)
+        else:
+            columns = columns or columns_of(way, module, a, pulls.shape[3:], self.scratch)
+            each = 4 * b * m * len(columns) * columns[0].shape[2]
+            height = max(LEAST_FILTERS, budget // each) if module.groups == 1 else filters
+            for low in range(0, filters, height):
+                here = every if height >= filters else slice(low, low + height)
+                grads = by_columns(columns, pulls[:, :, here].flatten(1, 2), self.scratch)
+                yield here, grads.view(len(columns), b * m, -1)
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
         if len(calls) > 1:
@@ -142,30 +145,18 @@ class ConvRule(Rule):
 
     def _summed_weight(self, module: Any, a: Tensor, g: Tensor, budget: int) -> Tensor:
         way = way_for(module, a, g)
-        total = a.new_zeros(module.weight.numel())
-        shared = way.copies and module.groups == 1
-        floats = _patch_floats(module, a, g) + 2 * a[0].numel() if shared else self.floats(module, a, g)
-        step = max(TOGETHER if shared else 1, budget // (4 * floats))
+        parts, filters = parts_of(way, module), len(module.weight)
+        total = a.new_zeros(parts, filters, module.weight[0].numel() // parts)
+        split = way.copies and module.groups == 1
+        floats = shared_floats(way, module, a, g) + (0 if split else module.weight.numel())
+        step = max(TOGETHER if split else 1, budget // (4 * floats))
         for start in range(0, len(a), step):
             piece = slice(start, start + step)
-            if shared:
-                columns = columns_of(way, module, a[piece], g.shape[2:], self.scratch)
-                for here, grads in self._by_filters(columns, g[piece].flatten(2).unsqueeze(1), budget):
-                    add_squares(total.view(len(module.weight), -1)[here].view(-1), grads)
-            else:
-                add_squares(total, by_way(way, module, a[piece], g[piece], self.scratch))
-        if way is Ways.CHANNELS:
-            inner = module.weight.shape[1]
-            return total.view(-1, *module.kernel_size, inner).movedim(-1, 1)  # a view: it is read once
-        return total
+            for here, grads in self._parts(way, module, a[piece], g[piece].unsqueeze(1), budget):
+                for part, of_part in zip(total, grads, strict=True):
+                    add_squares(part[here].view(-1), of_part)
+        return whole(way, module, total.unsqueeze(1))[0]
 
-    def _turned(self, module: Any, weight: Tensor) -> Tensor:
-        """Return `turned` weights (out, i); those of the last call are kept, since they serve every batch."""
-        make = lambda: turned(module, weight.reshape(1, -1)).view(len(weight), -1)  # noqa: E731
-        return self._last.get(module, [weight], make)
-
-
-def _patch_floats(module: Any, a: Tensor, g: Tensor) -> int:
-    if not way_for(module, a, g).copies:
-        return 0
-    return module.in_channels * math.prod(module.kernel_size) * math.prod(g.shape[2:])
+    def _sliced(self, way: Ways, module: Any, weight: Tensor) -> Tensor:
+        """Return `sliced` weights; those of the last call are kept, since they serve every batch."""
+        return self._last.get(module, [weight], lambda: sliced(way, module, weight).contiguous())
