@@ -6,7 +6,6 @@ The input is laid out once for all labels, and the gradients are taken in the wa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,8 +15,16 @@ from torch import Tensor, nn
 from fvm_core.influence.conv_pairs import floats as pair_floats
 from fvm_core.influence.conv_pairs import pays, weighted_by_pairs
 from fvm_core.influence.conv_ways import (
-    Ways, by_columns, by_grouped_convolution, by_products, columns_of, parts_of, shared_floats, sliced,
-    way_for, whole,
+    Ways,
+    by_columns,
+    by_grouped_convolution,
+    by_products,
+    columns_of,
+    parts_of,
+    shared_floats,
+    sliced,
+    way_for,
+    whole,
 )  # fmt: skip
 from fvm_core.influence.fused import fused_summed, fused_weighted, usable
 from fvm_core.influence.layers import Calls, Rule, add_squares, contract, widened
