@@ -154,9 +154,10 @@ class ConvRule(Rule):
         way = way_for(module, a, g)
         parts, filters = parts_of(way, module), len(module.weight)
         total = a.new_zeros(parts, filters, module.weight[0].numel() // parts)
-        split = way.copies and module.groups == 1
-        floats = shared_floats(way, module, a, g) + (0 if split else module.weight.numel())
-        step = max(TOGETHER if split else 1, budget // (4 * floats))
+        step = max(1, budget // (4 * self.floats(module, a, g)))
+        if way.copies and module.groups == 1:
+            step = max(step, TOGETHER)  # filter by filter
+        step = -(-len(a) // -(-len(a) // step))  # even pieces
         for start in range(0, len(a), step):
             piece = slice(start, start + step)
             for here, grads in self._parts(way, module, a[piece], g[piece].unsqueeze(1), budget):
