@@ -21,6 +21,8 @@ MANY_POSITIONS, FEW_CHANNELS = 128, 32
 """From so many positions, below so many channels (or with groups of any size), oneDNN's grouped convolution beats
 copied patches and a matrix product; with more channels strips do (measured on AVX2)."""
 
+FAST = (torch.float32, torch.bfloat16)
+
 SHORT_RUN = 8
 """Channels below which patches are copied along the positions instead."""
 
@@ -43,7 +45,9 @@ def way_for(module: Any, a: Tensor, g: Tensor) -> Ways:
     grouped, inner = module.groups > 1, module.in_channels // module.groups
     if not grouped and math.prod(module.kernel_size) == 1 and inner >= SHORT_RUN:
         return Ways.CHANNELS
-    fast = a.device.type == "cpu" and a.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    fast = (
+        a.device.type == "cpu" and a.dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()
+    )
     suited = grouped or SHORT_RUN <= inner < FEW_CHANNELS
     many = g.shape[2:].numel() >= MANY_POSITIONS
     if fast and suited and many:
@@ -116,12 +120,15 @@ def columns_of(way: Ways, module: Any, a: Tensor, positions: torch.Size, scratch
 
 def by_columns(columns: list[Tensor], g: Tensor, scratch: Scratch) -> Tensor:
     """Return (parts, b, out * i) from `columns_of` and g (b, out, *positions): G = B A, part by part, group by
-    group."""
+    group; of bf16 in fp32."""
     batches, t, inner = columns[0].shape
     pulls = g.flatten(2).reshape(batches, -1, t)
-    out = scratch.room("gradients", (len(columns), batches, pulls.shape[1], inner), g)
+    shape = (len(columns), batches, pulls.shape[1], inner)
+    out = scratch.room("gradients", shape, g)
     for each, room in zip(columns, out, strict=True):
         torch.bmm(pulls, each, out=room)
+    if out.dtype == torch.bfloat16:
+        out = scratch.room("wide gradients", shape, g.new_empty(0, dtype=torch.float32)).copy_(out)
     return out.view(len(columns), len(g), -1)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fvm_core.influence.fused import fused_summed, fused_weighted, usable
+from fvm_core.tuning.precision import has_bf16
 
 Calls = list[tuple[Tensor, Tensor]]
 """One (input, output gradient) pair for each time the layer ran in the forward pass; first axis b in both."""
@@ -31,6 +32,13 @@ def default_budget(device: torch.device) -> int:
 def widened(value: Tensor) -> Tensor:
     """Return half precision as fp32, in which all sums are taken; anything else as it is."""
     return value.float() if value.is_floating_point() and value.element_size() < 4 else value
+
+
+def multiplied(a: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both `widened`, but bf16 as it is where the processor multiplies it (and sums in fp32)."""
+    if a.dtype == g.dtype == torch.bfloat16 and a.device.type == "cpu" and has_bf16(a.device):
+        return a, g
+    return widened(a), widened(g)
 
 
 def contract(squares: Tensor, weight: Tensor) -> Tensor:
@@ -73,6 +81,10 @@ class Rule:
         """Return {local parameter name: (b, parameter's elements)} gradients, one row a sample."""
         raise NotImplementedError
 
+    def ready(self, a: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return input and output gradient in the precision that `grads` computes in."""
+        return widened(a), widened(g)
+
     def pieces(self, module: Any, calls: Calls, budget: int) -> Iterator[tuple[slice, dict[str, Tensor]]]:
         """Yield (rows, gradients summed over the calls) for pieces of samples that fit in `budget` bytes."""
         rows = calls[0][0].shape[0]
@@ -81,7 +93,7 @@ class Rule:
             piece = slice(start, min(rows, start + step))
             total: dict[str, Tensor] = {}
             for a, g in calls:
-                for name, value in self.grads(module, widened(a[piece]), widened(g[piece])).items():
+                for name, value in self.grads(module, *self.ready(a[piece], g[piece])).items():
                     total[name] = total[name] + value if name in total else value
             yield piece, total
 
@@ -119,11 +131,14 @@ class LinearRule(Rule):
     def floats(self, module: Any, a: Tensor, g: Tensor) -> int:
         return a.shape[-1] * g.shape[-1]
 
+    def ready(self, a: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        return multiplied(a, g)
+
     def grads(self, module: Any, a: Tensor, g: Tensor) -> dict[str, Tensor]:
         a, g = a.reshape(a.shape[0], -1, a.shape[-1]), g.reshape(g.shape[0], -1, g.shape[-1])
-        out = {"weight": torch.bmm(g.transpose(1, 2), a).flatten(1)}
+        out = {"weight": widened(torch.bmm(g.transpose(1, 2), a).flatten(1))}
         if module.bias is not None:
-            out["bias"] = g.sum(1)
+            out["bias"] = widened(g).sum(1)
         return out
 
     def weighted(self, module: Any, calls: Calls, weights: Mapping[str, Tensor], budget: int) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ from fvm_core.influence.conv_ways import (
     whole,
 )  # fmt: skip
 from fvm_core.influence.fused import fused_summed, fused_weighted, usable
-from fvm_core.influence.layers import Calls, Rule, add_squares, contract, widened
+from fvm_core.influence.layers import Calls, Rule, add_squares, contract, multiplied, widened
 from fvm_core.influence.remembered import Remembered
 from fvm_core.influence.scratch import Scratch
 
@@ -52,6 +52,9 @@ class ConvRule(Rule):
     def floats(self, module: Any, a: Tensor, g: Tensor) -> int:
         return shared_floats(way_for(module, a, g), module, a, g) + module.weight.numel()
 
+    def ready(self, a: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        return multiplied(a, g)
+
     def grads(self, module: Any, a: Tensor, g: Tensor) -> dict[str, Tensor]:
         return self.grads_by(way_for(module, a, g), module, a, g)
 
@@ -62,7 +65,7 @@ class ConvRule(Rule):
         # A copy: a caller may keep it.
         out = {"weight": whole(way, module, grads.clone().view(len(grads), len(a), filters, -1))}
         if module.bias is not None:
-            out["bias"] = g.flatten(2).sum(2)
+            out["bias"] = widened(g).flatten(2).sum(2)
         return out
 
     def weighted(self, module: Any, calls: Calls, weights: Mapping[str, Tensor], budget: int) -> dict[str, Tensor]:
@@ -84,7 +87,7 @@ class ConvRule(Rule):
             if usable(module, a, g):
                 out["weight"] = fused_weighted(module, a, pulls, weights["weight"])
             else:
-                out["weight"] = self._weighted_weight(module, widened(a), widened(pulls), weights["weight"], budget)
+                out["weight"] = self._weighted_weight(module, *self.ready(a, pulls), weights["weight"], budget)
         return [{name: out[name][:, index] for name in weights} for index in range(len(many))]
 
     def _weighted_weight(self, module: Any, a: Tensor, pulls: Tensor, weight: Tensor, budget: int) -> Tensor:
@@ -96,11 +99,13 @@ class ConvRule(Rule):
         size = 1 if module.groups > 1 else max(1, min(m, (budget // 4 - shared) // each))
         shape = pulls.shape[3:].numel(), module.weight[0].numel(), len(module.weight)
         paired = module.groups == 1 and way.copies and pays(m, *shape)
+        if paired:
+            a, pulls = widened(a), widened(pulls)
         step = max(1, budget // (4 * (shared + (pair_floats(m, *shape) if paired else size * each))))
         if step < TOGETHER and module.groups == 1 and way.copies:
             step = max(step, min(TOGETHER, budget // (4 * shared)))
         step = -(-rows // -(-rows // step))  # even pieces
-        out = a.new_empty(rows, m)
+        out = weight.new_empty(rows, m)
         for start in range(0, rows, step):
             here = slice(start, start + step)
             columns = columns_of(way, module, a[here], pulls.shape[3:], self.scratch) if way.copies else None
@@ -125,9 +130,9 @@ class ConvRule(Rule):
         b, m, filters = pulls.shape[:3]
         wide, every = pulls.flatten(1, 2), slice(None)
         if way is Ways.GROUPED:
-            yield every, by_grouped_convolution(module, a, wide).view(1, b * m, -1)
+            yield every, widened(by_grouped_convolution(module, a, wide)).view(1, b * m, -1)
         elif way is Ways.PRODUCTS:
-            yield every, by_products(module, a, wide).view(1, b * m, -1)
+            yield every, by_products(module, widened(a), widened(wide)).view(1, b * m, -1)
         else:
             columns = columns or columns_of(way, module, a, pulls.shape[3:], self.scratch)
             each = 4 * b * m * len(columns) * columns[0].shape[2]
@@ -145,7 +150,7 @@ class ConvRule(Rule):
         if usable(module, a, g):
             out["weight"] = fused_summed(module, a, g)
         else:
-            out["weight"] = self._summed_weight(module, widened(a), widened(g), budget)
+            out["weight"] = self._summed_weight(module, *self.ready(a, g), budget)
         if module.bias is not None:
             out["bias"] = widened(g).flatten(2).sum(2).square_().sum(0)
         return out
@@ -153,7 +158,7 @@ class ConvRule(Rule):
     def _summed_weight(self, module: Any, a: Tensor, g: Tensor, budget: int) -> Tensor:
         way = way_for(module, a, g)
         parts, filters = parts_of(way, module), len(module.weight)
-        total = a.new_zeros(parts, filters, module.weight[0].numel() // parts)
+        total = module.weight.new_zeros(parts, filters, module.weight[0].numel() // parts)
         step = max(1, budget // (4 * self.floats(module, a, g)))
         if way.copies and module.groups == 1:
             step = max(step, TOGETHER)  # filter by filter

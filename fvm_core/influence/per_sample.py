@@ -40,8 +40,8 @@ class SquaredGradients:
     The model is run in eval mode and left as it was. Memory: one batch's activations and output gradients (of several
     labels: up to HELD_BYTES), and `budget` bytes for one layer's per-sample gradients; never (b, p).
     `precision` "bf16": a layer's input and the gradient at its output are multiplied in bf16 and summed in fp32, with
-    the kernels of `fused.py`; elsewhere they are only rounded. The passes, the residual and norms stay fp32: in bf16
-    the model would be another one (tests/benchmarks/bf16_rank.py).
+    the kernels of `fused.py` or on a processor that has bf16; elsewhere they are only rounded. The passes, the residual
+    and norms stay fp32: in bf16 the model would be another one (tests/benchmarks/bf16_rank.py).
     """
 
     precision = "fp32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ def fit_threads(parameters: int, device: torch.device) -> None:
         torch.set_num_threads(1)
 
 
+@functools.cache
 def has_bf16(device: torch.device) -> bool:
     """Say whether `device` multiplies bf16 in hardware (on a CPU without, bf16 is slower than fp32)."""
     if device.type == "cuda":

@@ -26,6 +26,7 @@ from fvm_core.influence.relabel import LabelScores, all_labels, shortlist
 from fvm_core.models.inputs import to_input
 from fvm_core.models.resnet import BLOCKS, CifarResNet
 from fvm_core.models.spec import ModelSpec
+from fvm_core.tuning.precision import has_bf16
 
 ROOT = Path(__file__).parents[2]
 TRAINED = ROOT / "assets/cifar10n-worse/fvm"
@@ -58,10 +59,15 @@ class Case:
 CASES = (
     Case("cifar_resnet18", 8, 64, trained=True),
     Case("cifar_resnet18", 16, 64, steps=100),
+    Case("cifar_resnet18", 16, 64, steps=1000),
     Case("cifar_resnet34", 64, 16, steps=20),
     Case("cifar_resnet18", 8, 64, classes=100, trained=True),
 )
 IMAGES = 256
+TRAININGS = {
+    "train": torch.channels_last, "train_contiguous": torch.contiguous_format, "train_bf16": torch.channels_last,
+}  # fmt: skip
+"""Memory layout of each kind of training step."""
 
 
 def images(name: str, n: int, label: str) -> tuple[Tensor, Tensor]:
@@ -149,11 +155,11 @@ def works_of(
     case, model = bench.case, bench.model
     x, y = bench.x[: case.batch].clone(), bench.y[: case.batch]
     out: dict[str, tuple[Callable[[], object], int]] = {}
-    for layout in ("channels_last", "contiguous_format"):
-        name = "train" if layout == "channels_last" else "train_contiguous"
-        if chosen in ("", name):
-            out[name] = (_training(case, x, y, getattr(torch, layout)), case.batch)
-    if chosen in ("", "score", "fisher", "all", "shortlist"):
+    native = has_bf16(torch.device("cpu"))
+    for name, layout in TRAININGS.items():
+        if chosen == name or (not chosen and (native or name != "train_bf16")):
+            out[name] = (_training(case, x, y, layout, half=name == "train_bf16"), case.batch)
+    if chosen in ("", "score", "score_bf16", "fisher", "all", "shortlist"):
         engine = SquaredGradients(model, x)
         given = weights or {name: torch.rand_like(value) for name, value in model.named_parameters()}
         totals = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in model.named_parameters()}
@@ -161,6 +167,9 @@ def works_of(
         several = bench.x[:count].clone(), bench.y[:count]
         batches = list(zip(*(value.split(case.batch) for value in several), strict=True))
         out["score"] = (lambda: engine.scores(x, y, given), case.batch)
+        if native:
+            rounded = SquaredGradients(model, x, precision="bf16")
+            out["score_bf16"] = (lambda: rounded.scores(x, y, given), case.batch)
         out["fisher"] = (lambda: engine.sums(x, y, totals), case.batch)
         out["all"] = (lambda: [all_labels(engine, *part, given) for part in batches], count)
         out["shortlist"] = (lambda: [shortlist(engine, *several, given, batch_size=case.batch)], count)
@@ -173,13 +182,17 @@ def works_of(
     return {chosen: out[chosen]} if chosen else out
 
 
-def _training(case: Case, x: Tensor, y: Tensor, layout: torch.memory_format) -> Callable[[], object]:
+def _training(
+    case: Case, x: Tensor, y: Tensor, layout: torch.memory_format, *, half: bool = False
+) -> Callable[[], object]:
     model = CifarResNet(BLOCKS[case.arch], num_classes=case.classes, width=case.width).train()
     model, x = model.to(memory_format=layout), x.contiguous(memory_format=layout)  # type: ignore[call-overload]
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
-        F.cross_entropy(model(x), y).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = F.cross_entropy(model(x), y)
+        loss.backward()
 
     return step
 
