@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -65,24 +67,73 @@ def test_every_figure_is_transparent_and_escapes_labels(name: str) -> None:
 def test_axes_carry_titles_with_units() -> None:
     figures = every_figure()
     titles = {name: {axis.title.text for axis in figure.select_yaxes()} for name, figure in figures.items()}
-    assert "Share of group (%)" in titles["histograms"]
+    assert titles["histograms"] == {"Share of group (%)"}
     assert titles["detection"] == {"True positive rate", "Precision"}
     assert titles["auc"] == {"ROC AUC (%)"} and titles["boxes"] == {"influence"}
-    assert {axis.title.text for axis in figures["histograms"].select_xaxes()} >= {"s →"}
+    assert "s →" in words(figures["histograms"])
+
+
+def words(figure: go.Figure) -> list[str]:
+    return [word for trace in figure.data if trace.mode == "text" for word in trace.text]
+
+
+def parts(figure: go.Figure, group: str) -> list[np.ndarray]:
+    """The outlines (n, 2) of a group, one a chart."""
+    (trace,) = [trace for trace in figure.data if trace.name == group and trace.fill == "toself"]
+    x, y = np.array(trace.x, dtype=float), np.array(trace.y, dtype=float)
+    return [np.c_[x, y][part] for part in np.split(np.arange(len(x)), np.flatnonzero(np.isnan(x))) if len(part) > 1]
 
 
 def test_histograms_leave_a_gap_and_ship_bins_not_samples() -> None:
-    figure = every_figure()["histograms"]
-    assert {trace.xaxis for trace in figure.data} == {"x", "x3"}
-    assert max(len(trace.x) for trace in figure.data) == 60
-    for trace in figure.data:
-        assert np.isclose(np.sum(trace.y), 100)
+    """Three places in two columns, the second empty: a chart in the first place of each row, drawn to scale."""
+    figure, panel = every_figure()["histograms"], spread()
+    assert len(list(figure.select_xaxes())) == 1
+    left = figure.layout.xaxis.range[1] / 2
+    first, second = (part[~np.isnan(part[:, 0])] for part in parts(figure, "clean"))
+    assert len(first) == len(panel.centres) + 2
+    assert first[:, 0].max() <= left and second[:, 0].max() <= left
+    assert first[:, 1].min() > second[:, 1].max(), "the second row is below the first"
+    heights = first[1:-1, 1] - first[0, 1]
+    tallest = max(share.max() for share in panel.shares.values())
+    assert np.allclose(heights, 150 * panel.shares["clean"] / (1.05 * tallest), atol=1e-3)
 
 
 def test_histograms_same_height_gives_all_panels_one_range() -> None:
-    figure = histograms([spread(), spread(Scale())], same_height=True)
-    ranges = {tuple(axis.range) for axis in figure.select_yaxes() if axis.range}
-    assert len(ranges) == 1
+    """A share of the same height stands as high in each chart."""
+    flat = replace(spread(), shares={"clean": np.full(60, 1.0)})
+    figure = histograms([spread(), flat], same_height=True)
+    one, two = (part[~np.isnan(part[:, 0])] for part in parts(figure, "clean"))
+    per_percent = (one[1:-1, 1] - one[0, 1]) / spread().shares["clean"]
+    assert np.allclose((two[1:-1, 1] - two[0, 1]) / 1.0, np.median(per_percent), rtol=1e-3)
+    alone = parts(histograms([flat]), "clean")[0]
+    assert np.nanmax(alone[:, 1]) > np.nanmax(two[:, 1])
+
+
+def test_ticks_of_a_histogram_stand_where_their_numbers_are() -> None:
+    """By the bins: the tick of a number lies between the edges of the bin that holds it."""
+    panel = spread(Scale())
+    figure = histograms([panel], columns=1)
+    (trace,) = [trace for trace in figure.data if trace.mode == "text" and panel.axis in trace.text]
+    ticks = [
+        (x, float(word.replace("−", "-"))) for x, word in zip(trace.x, trace.text, strict=True) if word != panel.axis
+    ]
+    assert len(ticks) >= 3
+    outline = parts(figure, "clean")[0]
+    outline = outline[~np.isnan(outline[:, 0])][1:-1]
+    centres = panel.scale.inverse(panel.centres)
+    for x, number in ticks:
+        expected = np.interp(number, centres, outline[:, 0])
+        if centres[0] <= number <= centres[-1]:
+            assert abs(x - expected) < 1e-3
+
+
+def test_violins_turn_clean_to_the_left_and_name_their_medians() -> None:
+    panel = spread()
+    figure = violins([panel], columns=1)
+    clean, wrong = (parts(figure, group)[0] for group in ("clean", "mislabeled"))
+    assert np.nanmax(clean[:, 0]) <= np.nanmin(wrong[:, 0]) + 1e-9
+    hover = [text for trace in figure.data if trace.mode == "markers" for text in trace.customdata]
+    assert any(f"median {panel.quartiles['clean'][1]:.3g}" in text for text in hover)
 
 
 def test_detection_draws_each_method_in_both_panels_with_one_legend_entry() -> None:

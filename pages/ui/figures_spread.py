@@ -3,101 +3,152 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+from numpy.typing import NDArray
 
 from pages.ui.distribution import Distribution, smooth
-from pages.ui.figures import GROUP_COLOURS, ROOM, faded, finish, put_ticks, text
+from pages.ui.figures import GROUP_COLOURS, faded, text
+from pages.ui.multiples import Multiples, broken
+from pages.ui.scales import round_numbers
 from pages.ui.theme import NEUTRAL
 
+LEGEND = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "xanchor": "left", "font": {"size": 13}}
+SIDES = {"clean": (-1.0,), "mislabeled": (1.0,)}
 
-def _grid(panels: Sequence[Distribution | None], columns: int, *, room: float, gap: float) -> go.Figure:
-    """Return empty charts in rows of `columns`; None leaves a place empty.
 
-    `room` is kept free between rows for titles, `gap` between columns (shares of the figure, divided among them).
-    """
-    rows = -(-len(panels) // columns)
-    titles = [f"<b>{text(panel.title)}</b>" if panel else "" for panel in panels]
-    return make_subplots(
-        rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=room / rows if rows > 1 else 0,
-        horizontal_spacing=gap / columns,
-    )  # fmt: skip
+@dataclass
+class _Group:
+    """One group of samples in all charts: each of its traces is one for all of them."""
+
+    areas: list[NDArray[np.float64]] = field(default_factory=list)
+    hover: list[str] = field(default_factory=list)
+    bars: list[NDArray[np.float64]] = field(default_factory=list)
+    points: list[NDArray[np.float64]] = field(default_factory=list)
 
 
 def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_height: bool = False) -> go.Figure:
     """Draw one histogram a method, groups over each other; heights are shares of the group in %."""
-    figure = _grid(panels, columns, room=0.4, gap=0.22)
-    tallest = max((float(share.max()) for panel in panels if panel for share in panel.shares.values()), default=1.0)
-    named: set[str] = set()
+    many = Multiples(len(panels), columns, height=150, left=_left(columns))
+    tallest = max((_tallest(panel) for panel in panels if panel), default=1.0)
+    groups: dict[str, _Group] = {}
     for number, panel in enumerate(panels):
         if panel is None:
             continue
-        place = {"row": number // columns + 1, "col": number % columns + 1}
+        top = 1.05 * (tallest if same_height else _tallest(panel)) or 1.0
         left, right = panel.scale.inverse(panel.edges[:-1]), panel.scale.inverse(panel.edges[1:])
-        hover = [f"{a:.3g} to {b:.3g}" for a, b in zip(left, right, strict=True)]
+        bins = [f"{a:.3g} to {b:.3g}" for a, b in zip(left, right, strict=True)]
+        # A step lies halfway between two points: with one more bin of height 0 at each end the outline starts at an
+        # edge.
+        width = panel.edges[1] - panel.edges[0]
+        x = _shares(panel, np.r_[panel.centres[0] - width, panel.centres, panel.centres[-1] + width])
         for group, share in panel.shares.items():
-            colour = GROUP_COLOURS.get(group, NEUTRAL)
-            figure.add_scatter(
-                x=panel.centres, y=share, customdata=hover, name=group, legendgroup=group, mode="lines",
-                line={"shape": "hvh", "color": colour, "width": 1.6}, fill="tozeroy", fillcolor=faded(colour, 0.28),
-                showlegend=group not in named, **place,
-                hovertemplate="%{customdata}: %{y:.2f}%<extra>" + text(group) + "</extra>",
-            )  # fmt: skip
-            named.add(group)
-            middle = float(panel.scale.forward(panel.quartiles[group][1]))
-            figure.add_vline(x=middle, line={"color": colour, "width": 1.2, "dash": "dash"}, **place)
-        figure.update_xaxes(title_text=text(panel.axis), range=[panel.edges[0], panel.edges[-1]], tickangle=0, **place)
-        low, high = panel.edges[0], panel.edges[-1]
-        put_ticks(next(figure.select_xaxes(**place)), panel.scale, low, high, most=3 if columns > 3 else 5)
-        figure.update_yaxes(
-            title_text="Share of group (%)" if place["col"] == 1 else None,
-            range=[0, tallest * 1.05] if same_height else None, rangemode="tozero", nticks=4 if columns > 3 else None,
-            **place,
-        )  # fmt: skip
-    rows = -(-len(panels) // columns)
-    legend = {"orientation": "h", "x": 0, "y": 1 + 0.16 / rows, "yanchor": "bottom", "xanchor": "left"}
-    return finish(figure, height=110 + 250 * rows, legend=legend, room=ROOM)
+            own = groups.setdefault(group, _Group())
+            own.areas.append(np.c_[many.across(number, x), many.up(number, np.r_[0, share, 0] / top)])
+            hover = [f"{a}: {b:.2f}%" for a, b in zip(bins, share, strict=True)]
+            own.hover += [bins[0], *hover, bins[-1], ""]
+            middle = _shares(panel, panel.scale.forward(panel.quartiles[group][1]))
+            own.bars.append(np.c_[many.across(number, [middle] * 2), many.up(number, [0, 1])])
+        many.title(number, text(panel.title))
+        many.caption(number, text(panel.axis))
+        many.ticks_across(number, *_marks(panel, most=3 if columns > 3 else 5))
+        heights = round_heights(top)
+        many.ticks_up(number, [height / top for height in heights], [f"{height:g}" for height in heights])
+    traces = []
+    for group, own in groups.items():
+        look = _look(group) | {"hovertemplate": "%{customdata}<extra>" + text(group) + "</extra>"}
+        traces.append(_line(own.areas, customdata=own.hover, shape="hvh", fill="toself", **look))
+    for group, own in groups.items():
+        traces.append(_line(own.bars, dash="4px,3px", width=1.2, hoverinfo="skip", **_look(group, named=False)))
+    return many.figure(traces, legend=LEGEND, yaxis={"title": {"text": "Share of group (%)"}})
 
 
 def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Figure:
     """Draw one violin a method: clean to the left, mislabeled to the right, bars from quartile to quartile."""
-    figure = _grid(panels, columns, room=0.16, gap=0.38)
-    named: set[str] = set()
+    many = Multiples(len(panels), columns, height=240, above=50, below=14, left=_left(columns) + 0.08)
+    groups: dict[str, _Group] = {}
     for number, panel in enumerate(panels):
         if panel is None:
             continue
-        place = {"row": number // columns + 1, "col": number % columns + 1}
         outlines = {group: smooth(share) for group, share in panel.shares.items()}
         widest = max((float(outline.max()) for outline in outlines.values()), default=1.0)
-        sides = {"clean": (-1.0,), "mislabeled": (1.0,)}
+        y = _shares(panel, np.r_[panel.centres[0], panel.centres, panel.centres[-1]])
         for group, outline in outlines.items():
-            colour = GROUP_COLOURS.get(group, NEUTRAL)
-            reach = outline / widest
-            for side in sides.get(group, (-1.0, 1.0)):
-                figure.add_scatter(
-                    x=np.r_[0, side * reach, 0], y=np.r_[panel.centres[0], panel.centres, panel.centres[-1]],
-                    mode="lines", line={"color": colour, "width": 1.4}, fill="toself", fillcolor=faded(colour, 0.3),
-                    name=group, legendgroup=group, showlegend=group not in named, hoverinfo="skip", **place,
-                )  # fmt: skip
-                named.add(group)
-                low, middle, high = (float(panel.scale.forward(value)) for value in panel.quartiles[group])
-                at = side * 0.06
-                figure.add_scatter(
-                    x=[at, at], y=[low, high], mode="lines", line={"color": colour, "width": 5},
-                    legendgroup=group, showlegend=False, hoverinfo="skip", **place,
-                )  # fmt: skip
-                figure.add_scatter(
-                    x=[at], y=[middle], mode="markers", customdata=[[*panel.quartiles[group], panel.counts[group]]],
-                    marker={"color": "white", "size": 8, "line": {"color": colour, "width": 2}},
-                    legendgroup=group, showlegend=False, cliponaxis=False, **place,
-                    hovertemplate="median %{customdata[1]:.3g}<br>quartiles %{customdata[0]:.3g} to "
-                    "%{customdata[2]:.3g}<br>%{customdata[3]:,} samples<extra>" + text(group) + "</extra>",
-                )  # fmt: skip
-        figure.update_xaxes(visible=False, range=[-1.15, 1.15], **place)
-        figure.update_yaxes(title_text=text(panel.axis), range=[panel.edges[0], panel.edges[-1]], **place)
-        put_ticks(next(figure.select_yaxes(**place)), panel.scale, panel.edges[0], panel.edges[-1])
-    rows = -(-len(panels) // columns)
-    legend = {"orientation": "h", "x": 0, "y": 1 + 0.12 / rows, "yanchor": "bottom", "xanchor": "left"}
-    return finish(figure, height=110 + 310 * rows, legend=legend, room=ROOM)
+            own = groups.setdefault(group, _Group())
+            quartiles = panel.quartiles[group]
+            first, middle, last = (_shares(panel, panel.scale.forward(value)) for value in quartiles)
+            for side in SIDES.get(group, (-1.0, 1.0)):
+                x = 0.5 + side * np.r_[0, outline / widest, 0] / 2.3
+                own.areas.append(np.c_[many.across(number, x), many.up(number, y)])
+                at = many.across(number, [0.5 + side * 0.03] * 2)
+                own.bars.append(np.c_[at, many.up(number, [first, last])])
+                own.points.append(np.r_[at[0], many.up(number, middle)])
+                own.hover.append(
+                    f"median {quartiles[1]:.3g}<br>quartiles {quartiles[0]:.3g} to {quartiles[2]:.3g}"
+                    f"<br>{panel.counts[group]:,} samples"
+                )
+        many.title(number, f"{text(panel.title)}<br><span style='font-weight:400'>{text(panel.axis)}</span>")
+        many.ticks_up(number, *_marks(panel, most=5))
+    traces = []
+    for group, own in groups.items():
+        look = _look(group)
+        traces.append(_line(own.areas, fill="toself", width=1.4, hoverinfo="skip", **look))
+    for group, own in groups.items():
+        still = _look(group, named=False)
+        traces.append(_line(own.bars, width=5, hoverinfo="skip", **still))
+        x, y = np.array(own.points).T
+        traces.append(
+            go.Scatter(
+                x=x, y=y, mode="markers", customdata=own.hover, legendgroup=group, showlegend=False,
+                marker={"color": "white", "size": 8, "line": {"color": still["colour"], "width": 2}},
+                hovertemplate="%{customdata}<extra>" + text(group) + "</extra>",
+            )
+        )  # fmt: skip
+    return many.figure(traces, legend=LEGEND)
+
+
+def round_heights(top: float) -> list[float]:
+    """Return three or four round heights from 0 to at most `top`.
+
+    >>> round_heights(31.5)
+    [0.0, 10.0, 20.0, 30.0]
+    """
+    return round_numbers(0.0, top, 4)[0]
+
+
+def _line(
+    parts: list[NDArray[np.float64]], *, colour: str, width: float = 1.6, shape: str = "linear", dash: str = "solid",
+    **rest: Any,
+) -> go.Scatter:  # fmt: skip
+    x, y = broken(parts)
+    line = {"color": colour, "width": width, "shape": shape, "dash": dash}
+    fill = {"fillcolor": faded(colour, 0.28)} if "fill" in rest else {}
+    return go.Scatter(x=x, y=y, mode="lines", line=line, **fill, **rest)
+
+
+def _look(group: str, *, named: bool = True) -> dict[str, Any]:
+    colour = GROUP_COLOURS.get(group, NEUTRAL)
+    return {"colour": colour, "name": group, "legendgroup": group, "showlegend": named}
+
+
+def _left(columns: int) -> float:
+    """Return the share of a column that numbers beside a chart need."""
+    return 0.08 + 0.032 * columns
+
+
+def _tallest(panel: Distribution) -> float:
+    return max((float(share.max()) for share in panel.shares.values()), default=1.0)
+
+
+def _shares(panel: Distribution, positions: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Return where positions on the panel's scale lie between its edges, 0 to 1."""
+    low, high = panel.edges[0], panel.edges[-1]
+    return (np.asarray(positions) - low) / (high - low)
+
+
+def _marks(panel: Distribution, *, most: int) -> tuple[list[float], list[str]]:
+    positions, words = panel.scale.marks(panel.edges[0], panel.edges[-1], most=most)
+    return list(_shares(panel, np.array(positions, dtype=float))), words

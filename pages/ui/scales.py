@@ -50,8 +50,12 @@ class Scale:
 
     def ticks(self, low: float, high: float, *, most: int = 7) -> tuple[list[float], list[str]] | None:
         """Return positions and texts of ticks between positions `low` and `high`, or None to leave them to plotly."""
+        return None if self.kind == "linear" else self.marks(low, high, most=most)
+
+    def marks(self, low: float, high: float, *, most: int = 7) -> tuple[list[float], list[str]]:
+        """Return positions and texts of ticks between positions `low` and `high`, about `most` of them."""
         if self.kind == "linear":
-            return None
+            return round_numbers(low, high, most)
         if self.kind == "log":
             exponents = _thin(int(np.ceil(low - 1e-9)), int(np.floor(high + 1e-9)), most)
             return [float(e) for e in exponents], [power_of_ten(e) for e in exponents]
@@ -63,6 +67,24 @@ class Scale:
         kept = [(float(self.forward(v)), t) for v, t in zip(values, texts, strict=True)]
         kept = [(position, text) for position, text in kept if low - 1e-9 <= position <= high + 1e-9]
         return [position for position, _ in kept], [text for _, text in kept]
+
+
+def round_numbers(low: float, high: float, most: int) -> tuple[list[float], list[str]]:
+    """Return at most `most` multiples of 1, 2 or 5 times a power of ten between `low` and `high`, and their texts.
+
+    >>> round_numbers(-0.21, 0.33, 4)
+    ([-0.2, 0.0, 0.2], ['−0.2', '0', '0.2'])
+    """
+    if not high > low:
+        return [low], [f"{low:.4g}".replace("-", "−")]
+    power = int(np.floor(np.log10((high - low) / most)))
+    for factor in (1, 2, 5, 10, 20, 50):
+        step = factor * 10.0**power
+        first, last = int(np.ceil(low / step - 1e-9)), int(np.floor(high / step + 1e-9))
+        if last - first < most:
+            break
+    numbers = [round(number * step, max(0, -power)) for number in range(first, last + 1)]
+    return numbers, [f"{number:.10g}".replace("-", "−") for number in numbers]
 
 
 def _thin(first: int, last: int, most: int) -> list[int]:
