@@ -90,27 +90,28 @@ def test_histograms_leave_a_gap_and_ship_bins_not_samples() -> None:
     assert len(list(figure.select_xaxes())) == 1
     left = figure.layout.xaxis.range[1] / 2
     first, second = (part[~np.isnan(part[:, 0])] for part in parts(figure, "clean"))
-    assert len(first) == len(panel.centres) + 2
+    assert len(first) == 2 * len(panel.edges)
     assert first[:, 0].max() <= left and second[:, 0].max() <= left
     assert first[:, 1].min() > second[:, 1].max(), "the second row is below the first"
     heights = first[1:-1, 1] - first[0, 1]
     tallest = max(share.max() for share in panel.shares.values())
-    assert np.allclose(heights, 150 * panel.shares["clean"] / (1.05 * tallest), atol=1e-3)
+    assert np.allclose(heights, 150 * np.repeat(panel.shares["clean"], 2) / (1.05 * tallest), atol=1e-3)
 
 
 def test_histograms_same_height_gives_all_panels_one_range() -> None:
     """A share of the same height stands as high in each chart."""
-    flat = replace(spread(), shares={"clean": np.full(60, 1.0)})
-    figure = histograms([spread(), flat], same_height=True)
-    one, two = (part[~np.isnan(part[:, 0])] for part in parts(figure, "clean"))
-    per_percent = (one[1:-1, 1] - one[0, 1]) / spread().shares["clean"]
-    assert np.allclose((two[1:-1, 1] - two[0, 1]) / 1.0, np.median(per_percent), rtol=1e-3)
-    alone = parts(histograms([flat]), "clean")[0]
-    assert np.nanmax(alone[:, 1]) > np.nanmax(two[:, 1])
+    panel = spread()
+    flat = replace(panel, shares={"clean": np.full(60, 1.0)})
+    per_percent = []
+    for part, each in zip(parts(histograms([panel, flat], same_height=True), "clean"), (panel, flat), strict=True):
+        per_percent.append((np.nanmax(part[:, 1]) - np.nanmin(part[:, 1])) / each.shares["clean"].max())
+    assert np.isclose(*per_percent, rtol=1e-4)
+    (alone,) = parts(histograms([flat]), "clean")
+    assert np.isclose(np.nanmax(alone[:, 1]) - np.nanmin(alone[:, 1]), 150 / 1.05, rtol=1e-4)
 
 
 def test_ticks_of_a_histogram_stand_where_their_numbers_are() -> None:
-    """By the bins: the tick of a number lies between the edges of the bin that holds it."""
+    """By the outline: a number's tick stands where its bin is drawn."""
     panel = spread(Scale())
     figure = histograms([panel], columns=1)
     (trace,) = [trace for trace in figure.data if trace.mode == "text" and panel.axis in trace.text]
@@ -119,12 +120,10 @@ def test_ticks_of_a_histogram_stand_where_their_numbers_are() -> None:
     ]
     assert len(ticks) >= 3
     outline = parts(figure, "clean")[0]
-    outline = outline[~np.isnan(outline[:, 0])][1:-1]
-    centres = panel.scale.inverse(panel.centres)
+    outline = outline[~np.isnan(outline[:, 0])]
     for x, number in ticks:
-        expected = np.interp(number, centres, outline[:, 0])
-        if centres[0] <= number <= centres[-1]:
-            assert abs(x - expected) < 1e-3
+        expected = np.interp(number, panel.scale.inverse(panel.edges), outline[::2, 0])
+        assert abs(x - expected) < 1e-3
 
 
 def test_violins_turn_clean_to_the_left_and_name_their_medians() -> None:

@@ -41,15 +41,12 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
         top = 1.05 * (tallest if same_height else _tallest(panel)) or 1.0
         left, right = panel.scale.inverse(panel.edges[:-1]), panel.scale.inverse(panel.edges[1:])
         bins = [f"{a:.3g} to {b:.3g}" for a, b in zip(left, right, strict=True)]
-        # A step lies halfway between two points: with one more bin of height 0 at each end the outline starts at an
-        # edge.
-        width = panel.edges[1] - panel.edges[0]
-        x = _shares(panel, np.r_[panel.centres[0] - width, panel.centres, panel.centres[-1] + width])
+        x = _shares(panel, np.repeat(panel.edges, 2))
         for group, share in panel.shares.items():
             own = groups.setdefault(group, _Group())
-            own.areas.append(np.c_[many.across(number, x), many.up(number, np.r_[0, share, 0] / top)])
+            own.areas.append(np.c_[many.across(number, x), many.up(number, np.r_[0, np.repeat(share, 2), 0] / top)])
             hover = [f"{a}: {b:.2f}%" for a, b in zip(bins, share, strict=True)]
-            own.hover += [bins[0], *hover, bins[-1], ""]
+            own.hover += [hover[0], *np.repeat(hover, 2).tolist(), hover[-1], ""]
             middle = _shares(panel, panel.scale.forward(panel.quartiles[group][1]))
             own.bars.append(np.c_[many.across(number, [middle] * 2), many.up(number, [0, 1])])
         many.title(number, text(panel.title))
@@ -60,7 +57,7 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
     traces = []
     for group, own in groups.items():
         look = _look(group) | {"hovertemplate": "%{customdata}<extra>" + text(group) + "</extra>"}
-        traces.append(_line(own.areas, customdata=own.hover, shape="hvh", fill="toself", **look))
+        traces.append(_line(own.areas, customdata=own.hover, fill="toself", **look))
     for group, own in groups.items():
         traces.append(_line(own.bars, dash="4px,3px", width=1.2, hoverinfo="skip", **_look(group, named=False)))
     return many.figure(traces, legend=LEGEND, yaxis={"title": {"text": "Share of group (%)"}})
@@ -120,11 +117,11 @@ def round_heights(top: float) -> list[float]:
 
 
 def _line(
-    parts: list[NDArray[np.float64]], *, colour: str, width: float = 1.6, shape: str = "linear", dash: str = "solid",
+    parts: list[NDArray[np.float64]], *, colour: str, width: float = 1.6, dash: str = "solid",
     **rest: Any,
 ) -> go.Scatter:  # fmt: skip
     x, y = broken(parts)
-    line = {"color": colour, "width": width, "shape": shape, "dash": dash}
+    line = {"color": colour, "width": width, "dash": dash}
     fill = {"fillcolor": faded(colour, 0.28)} if "fill" in rest else {}
     return go.Scatter(x=x, y=y, mode="lines", line=line, **fill, **rest)
 
