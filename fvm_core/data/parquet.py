@@ -130,9 +130,14 @@ class ParquetSource:
         self._lock = threading.Lock()
         self._files: dict[int, pq.ParquetFile] = {}
         self._cache: OrderedDict[int, pa.Array] = OrderedDict()
+        self._held = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_files", "_cache", "_pid")}
+        return {
+            key: value
+            for key, value in self.__dict__.items()
+            if key not in ("_lock", "_files", "_cache", "_held", "_pid")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -147,8 +152,9 @@ class ParquetSource:
             values = self._cache.get(number)
             if values is None:
                 values = self._cache[number] = self._load(number)
-                while len(self._cache) > 1 and sum(item.nbytes for item in self._cache.values()) > CACHE_BYTES:
-                    self._cache.popitem(last=False)
+                self._held += values.nbytes
+                while len(self._cache) > 1 and self._held > CACHE_BYTES:
+                    self._held -= self._cache.popitem(last=False)[1].nbytes
             self._cache.move_to_end(number)
         data = values[row - int(self._starts[number])].as_py()
         if not data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,19 +74,21 @@ def by_suspicion(suspicion: NDArray[np.floating]) -> NDArray[np.int32]:
 
 
 def read_score_rows(path: Path | str) -> ScoreRows:
-    """Read the columns of a score file one by one.
+    """Read the columns of a score file one by one, and sort while the others are read.
 
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
     """
-    return ScoreRows(
-        rows=read_column(path, "row").astype(np.int32),
-        labels=read_column(path, "label").astype(np.int32),
-        suggested=read_column(path, "suggested").astype(np.int32),
-        scores=read_column(path, "score").astype(np.float64, copy=False),
-        order=by_suspicion(read_column(path, "suspicion")),
-        read_ids=lambda: _ids(path),
-    )
+    with ThreadPoolExecutor(1) as other:
+        order = other.submit(lambda: by_suspicion(read_column(path, "suspicion")))
+        return ScoreRows(
+            rows=read_column(path, "row").astype(np.int32),
+            labels=read_column(path, "label").astype(np.int32),
+            suggested=read_column(path, "suggested").astype(np.int32),
+            scores=read_column(path, "score").astype(np.float64, copy=False),
+            order=order.result(),
+            read_ids=lambda: _ids(path),
+        )
 
 
 def _ids(path: Path | str) -> pa.ChunkedArray:

@@ -7,6 +7,7 @@ Decisions are committed first, then the component is told their numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,12 +185,20 @@ def _view(sent: Mapping[str, Any], shown: Shown) -> tuple[int, set[int]]:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _items(_shown: Shown, token: str, page: int) -> list[dict[str, Any]]:
     positions, table = _shown.on_page(page), _shown.table
-    named = _label_scores(_shown.key).named(positions, _shown.method)
-    columns = (column[positions] for column in (table.labels, table.suggested, table.scores, table.rows))
+    places = table.rows[positions]
+    with ThreadPoolExecutor(1) as other:  # score file and images are read side by side
+        reading = other.submit(_label_scores(_shown.key).named, positions, _shown.method)
+        thumbnails = [
+            thumbnail(_shown.dataset, int(place)) if 0 <= place < len(_shown.dataset) else ("", "") for place in places
+        ]
+        named = reading.result()
+    columns = (column[positions] for column in (table.labels, table.suggested, table.scores))
     items = []
-    for (sample, bar), given, suggested, score, place in zip(named, *columns, strict=True):
-        known = 0 <= place < len(_shown.dataset) and _shown.dataset.ids[place] == sample
-        uri, problem = thumbnail(_shown.dataset, int(place)) if known else ("", "not in the dataset")
+    for (sample, bar), given, suggested, score, place, (uri, problem) in zip(
+        named, *columns, places, thumbnails, strict=True
+    ):
+        if not (0 <= place < len(_shown.dataset) and _shown.dataset.ids[place] == sample):
+            uri, problem = "", "not in the dataset"
         items.append(
             {
                 "id": str(sample),
