@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,14 +66,15 @@ def finish(
 ) -> go.Figure:
     """Give a figure the look they all share; its numbers become lists (`settle`), so add all data before.
 
-    `room` are margins in pixels ("l", "b", ...). With it plotly does not measure every axis to find them, which takes
-    a browser half of the time it needs to draw a figure of many panels.
+    `room` are margins in pixels ("l", "b", ...). With it plotly does not measure every axis (nor the legend, with "r")
+    to find them, which takes a browser half of the time it needs to draw a figure of many panels.
     """
+    fixed = {"autoexpand": False} if room and "r" in room else {}
     figure.update_layout(
         height=height,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 10, "r": 10, "t": 40, "b": 10} | dict(room or {}),
+        margin={"l": 10, "r": 10, "t": 40, "b": 10} | fixed | dict(room or {}),
         showlegend=keyed,
         hoverlabel={"namelength": -1},
         **layout,
@@ -81,6 +82,12 @@ def finish(
     figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=room is None)
     figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=room is None)
     return settle(figure)
+
+
+def beside_legend(labels: Iterable[str]) -> dict[str, int]:
+    """Return the margins of a chart with a legend of `labels` on its right; plotly measures a very long one itself."""
+    longest = max((len(str(label)) for label in labels), default=0)
+    return ROOM | ({"r": 64 + 7 * longest} if longest <= 40 else {})
 
 
 def _named(style: LineStyle) -> dict[str, Any]:
@@ -118,8 +125,9 @@ def detection(roc: pd.DataFrame, recall: pd.DataFrame, styles: Mapping[str, Line
         figure.update_yaxes(title_text=y_title, range=[0, 1.01], row=1, col=column)
     count = roc["method"].nunique() + 1
     return finish(
-        figure, height=max(440, 90 + 24 * count), legend={"font": {"size": 12}, "tracegroupgap": 0}, room=ROOM
-    )
+        figure, height=max(440, 90 + 24 * count), legend={"font": {"size": 12}, "tracegroupgap": 0},
+        room=beside_legend(roc["method"].unique()),
+    )  # fmt: skip
 
 
 def put_ticks(axis: Any, scale: Scale, low: float, high: float, *, most: int = 5) -> None:
@@ -240,4 +248,4 @@ def overlap(frame: pd.DataFrame, styles: Mapping[str, LineStyle], *, total: int,
         )  # fmt: skip
     figure.update_xaxes(title_text="k (most suspicious samples of each method)", type="log", dtick=1)
     figure.update_yaxes(title_text="Shared among the top k (%)", range=[0, 101])
-    return finish(figure, height=430, room=ROOM)
+    return finish(figure, height=430, room=beside_legend(frame["method"].unique()))
