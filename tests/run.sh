@@ -24,4 +24,7 @@ fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-.venv/bin/python -m pytest "$@"
+if [ $# -gt 0 ]; then exec .venv/bin/python -m pytest "$@"; fi
+# Side by side, one thread each: two threads on one test gain little. Browser tests need the machine for themselves.
+OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not browser" -n auto --maxprocesses 4 --dist loadfile
+.venv/bin/python -m pytest -m browser

@@ -40,7 +40,7 @@ def test_a_pipeline_of_diffusers_is_loaded_part_by_part(stable: Path) -> None:
     expected = theirs.vae.encode(pixels).latent_dist.mean * 0.18215
     assert torch.allclose(ours.encode(pixels), expected)
     shown = theirs.vae.decode(expected / 0.18215).sample.clamp(-1, 1)
-    assert torch.allclose(ours.decode(expected), shown, atol=1e-6)
+    assert torch.allclose(ours.decode(expected), shown, atol=1e-5)  # with a graph oneDNN may take another kernel
 
 
 def test_a_small_model_of_ours_comes_back_whole(tmp_path: Path) -> None:
