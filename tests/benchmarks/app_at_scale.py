@@ -155,7 +155,7 @@ def main() -> None:
     table = pd.concat(tables, ignore_index=True)
     table["machine"] = machine()
     table["versions"] = " ".join(f"{name} {version(name)}" for name in ("streamlit", "pyarrow", "pandas", "plotly"))
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     table["commit"] = head.stdout.strip() or "not in git"
     args.out.parent.mkdir(parents=True, exist_ok=True)
     table.round({"median": 1, "p90": 1}).to_csv(args.out, index=False)
