@@ -57,7 +57,7 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
     traces = []
     for group, own in groups.items():
         look = _look(group) | {"hovertemplate": "%{customdata}<extra>" + text(group) + "</extra>"}
-        traces.append(_line(own.areas, customdata=own.hover, fill="toself", **look))
+        traces.append(_line(own.areas, customdata=own.hover, fill="toself", hoveron="points", **look))
     for group, own in groups.items():
         traces.append(_line(own.bars, dash="4px,3px", width=1.2, hoverinfo="skip", **_look(group, named=False)))
     return many.figure(traces, legend=LEGEND, yaxis={"title": {"text": "Share of group (%)"}})
@@ -141,9 +141,10 @@ def _tallest(panel: Distribution) -> float:
 
 
 def _shares(panel: Distribution, positions: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Return where positions on the panel's scale lie between its edges, 0 to 1."""
+    """Return where positions on the panel's scale lie between its edges, 0 to 1; those beyond at the edge, since the
+    next chart begins there."""
     low, high = panel.edges[0], panel.edges[-1]
-    return (np.asarray(positions) - low) / (high - low)
+    return np.clip((np.asarray(positions) - low) / (high - low), 0.0, 1.0)
 
 
 def _marks(panel: Distribution, *, most: int) -> tuple[list[float], list[str]]:

@@ -11,6 +11,7 @@ from pages.ui import chart
 from pages.ui.agreement import correlation, overlaps, steps_of_k
 from pages.ui.comparison import keys_of, shared_samples
 from pages.ui.figures import overlap, rank_heatmap
+from pages.ui.kept import kept
 from pages.ui.score_sets import FileKey, ScoreFile, labels_of, line_styles
 from pages.ui.text import plain
 
@@ -57,28 +58,28 @@ def _curves(
 
 @st.fragment
 def _overlap(files: Sequence[ScoreFile]) -> None:
-    labels = [item.label for item in files]
+    labels = {item.path: item.label for item in files}
     total = len(shared_samples(files))
     ks = steps_of_k(total)
     one, two = st.columns(2, gap="medium")
     start = max((number for number, item in enumerate(files) if item.method == "influence"), default=0)
-    reference = one.selectbox(
-        "Compare with", range(len(labels)), index=start, format_func=labels.__getitem__, key="overlap_with"
-    )
+    path = one.selectbox(
+        "Compare with", list(labels), format_func=labels.__getitem__, persist_state="session",
+        key=kept("overlap_with", labels, files[start].path),
+    )  # fmt: skip
     k = two.select_slider(
-        "k", ks, value=ks[len(ks) // 2], format_func=lambda k: f"{k:,}", key="overlap_k",
+        "k", ks, format_func=lambda k: f"{k:,}", key=kept("overlap_k", ks, ks[len(ks) // 2]), persist_state="session",
         help="How many of the most suspicious samples of each method are looked at",
     )  # fmt: skip
+    reference = list(labels).index(path)
     frame = overlaps(files, reference)
     at = frame[frame["k"] == k].sort_values("overlap", ascending=False)
     best, worst = at.iloc[0], at.iloc[-1]
-    sentence = (
-        f"Of the {k:,} most suspicious by {labels[reference]}, {best['method']} shares {100 * best['overlap']:.0f}%"
-    )
+    sentence = f"Of the {k:,} most suspicious by {labels[path]}, {best['method']} shares {100 * best['overlap']:.0f}%"
     if len(at) > 1:
         sentence += f" (the most) and {worst['method']} {100 * worst['overlap']:.0f}% (the least)"
     st.markdown(plain(f"{sentence}; chance would share {100 * k / total:.1f}%."))
     chart.draw(
         _curves(keys_of(files), labels_of(files), files, reference, k), name="overlap", data=frame,
-        alt=f"Overlap of the top k with {labels[reference]}",
+        alt=f"Overlap of the top k with {labels[path]}",
     )  # fmt: skip

@@ -14,6 +14,7 @@ from pages.ui import chart, figure_table
 from pages.ui.comparison import Samples, keys_of, shared_samples, values
 from pages.ui.detection import detection_curves, detection_table
 from pages.ui.figures import detection
+from pages.ui.kept import kept
 from pages.ui.score_sets import BASELINES, FileKey, ScoreFile, labels_of, line_styles
 from pages.ui.text import plain
 from pages.ui.verdict import verdicts
@@ -59,7 +60,8 @@ def draw(files: Sequence[ScoreFile], everything: Sequence[ScoreFile]) -> None:
         return
     options = sorted({k for k in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000) if k < total} | {wrong})
     k = st.select_slider(
-        "k: how many of the most suspicious samples are looked at", options, value=wrong, key="detection_k",
+        "k: how many of the most suspicious samples are looked at", options, persist_state="session",
+        key=kept("detection_k", options, wrong),
         format_func=lambda k: f"{k:,}" + (" (all wrong labels)" if k == wrong else ""), width=420,
     )  # fmt: skip
     table = detection_table(files, k=k)

@@ -16,6 +16,7 @@ from pages.ui import chart
 from pages.ui.cards import card, grid
 from pages.ui.comparison import percentiles, ranks_of, shared_samples, values
 from pages.ui.figures import LineStyle
+from pages.ui.kept import kept
 from pages.ui.open_data import open_scored
 from pages.ui.score_sets import ScoreFile, line_styles
 from pages.ui.text import message
@@ -60,18 +61,20 @@ def draw(files: Sequence[ScoreFile]) -> None:
     directions = {"both": "Either way", "first": "First higher", "second": "Second higher"}
     direction = bar.segmented_control(
         "Direction", list(directions), default="both", required=True, key="disagree_direction",
-        format_func=directions.__getitem__,
+        format_func=directions.__getitem__, persist_state="session",
     )  # fmt: skip
+    labels = [None, *range(len(names))]
     given = bar.selectbox(
-        "Given label", [None, *range(len(names))], key="disagree_class",
+        "Given label", labels, key=kept("disagree_class", labels, None), persist_state="session",
         format_func=lambda k: "All classes" if k is None else names[k], width=190,
     )  # fmt: skip
     kinds = {"all": "All", "wrong": "Mislabeled", "clean": "Clean"}
     kind = "all"
     if samples.known.any():
         kind = bar.segmented_control(
-            "Truth", list(kinds), default="all", required=True, key="disagree_truth", format_func=kinds.__getitem__
-        )
+            "Truth", list(kinds), default="all", required=True, key="disagree_truth", format_func=kinds.__getitem__,
+            persist_state="session",
+        )  # fmt: skip
     keep = np.ones(len(samples), bool) if given is None else samples.labels == given
     if kind != "all":
         keep &= samples.wrong if kind == "wrong" else samples.known & ~samples.wrong
@@ -87,7 +90,9 @@ def draw(files: Sequence[ScoreFile]) -> None:
         return _table(files, one, two, order[part], suggested[part], names)
 
     pages = -(-len(order) // PER_PAGE)
-    page = st.pagination(pages, key="disagree_page") if pages > 1 else 1
+    if st.session_state.get("disagree_page", 1) > pages:
+        del st.session_state["disagree_page"]
+    page = st.pagination(pages, key="disagree_page", persist_state="session") if pages > 1 else 1
     _images(table(slice((page - 1) * PER_PAGE, page * PER_PAGE)), one, two, line_styles(files))
     chart.csv_button(
         lambda: table(slice(None)).drop(columns="row"), name="disagreement",
@@ -96,19 +101,22 @@ def draw(files: Sequence[ScoreFile]) -> None:
 
 
 def _pair(files: Sequence[ScoreFile]) -> tuple[ScoreFile, ScoreFile]:
-    labels = [item.label for item in files]
+    labels = {item.path: item.label for item in files}
     influence = max((n for n, item in enumerate(files) if item.method == "influence"), default=len(files) - 1)
     other = next((n for n, item in enumerate(files) if n != influence and item.method == "standard"), None)
     if other is None:
         other = next(n for n in range(len(files)) if n != influence)
     left, right = st.columns(2)
     one = left.selectbox(
-        "First method", range(len(labels)), index=influence, format_func=labels.__getitem__, key="disagree_first"
-    )
+        "First method", list(labels), format_func=labels.__getitem__, persist_state="session",
+        key=kept("disagree_first", labels, files[influence].path),
+    )  # fmt: skip
     two = right.selectbox(
-        "Second method", range(len(labels)), index=other, format_func=labels.__getitem__, key="disagree_second"
-    )
-    return files[one], files[two]
+        "Second method", list(labels), format_func=labels.__getitem__, persist_state="session",
+        key=kept("disagree_second", labels, files[other].path),
+    )  # fmt: skip
+    known = {item.path: item for item in files}
+    return known[one], known[two]
 
 
 def _table(

@@ -154,7 +154,12 @@ def draw(files: Sequence[ScoreFile]) -> None:
     samples = shared_samples(files)
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     shape = bar.segmented_control(
-        "Shape", ["Histograms", "Violins"], default="Histograms", required=True, key="distribution_shape"
+        "Shape",
+        ["Histograms", "Violins"],
+        default="Histograms",
+        required=True,
+        key="distribution_shape",
+        persist_state="session",
     )
     measure = bar.segmented_control(
         "Axis",
@@ -162,12 +167,14 @@ def draw(files: Sequence[ScoreFile]) -> None:
         default="suspicion",
         required=True,
         key="distribution_measure",
+        persist_state="session",
         format_func=MEASURES.__getitem__,
     )
     same_axes = bar.toggle(
         "Shared axes",
         value=False,
         key="distribution_same",
+        persist_state="session",
         disabled=measure == "rank",
         help="The same axis for one method under all models, and the same height for all histograms",
     )
@@ -175,6 +182,7 @@ def draw(files: Sequence[ScoreFile]) -> None:
         "Linear axis",
         value=False,
         key="distribution_linear",
+        persist_state="session",
         disabled=measure == "rank",
         help="By default the axis is logarithmic where scores span powers of ten",
     )

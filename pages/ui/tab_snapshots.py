@@ -12,6 +12,7 @@ from fvm_core.influence.metrics import auc_ap
 from fvm_core.influence.store import read_scores
 from pages.ui import chart
 from pages.ui.figures import snapshot_auc, snapshot_boxes
+from pages.ui.kept import kept
 from pages.ui.links import link
 from pages.ui.scales import Scale, fit_scale
 from pages.ui.score_sets import FileKey, ScoreFile
@@ -66,13 +67,14 @@ def draw(snapshots: Sequence[ScoreFile]) -> None:
     paths = {item.path: item for item in snapshots}
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     chosen = bar.selectbox(
-        "Tuned model", list(paths), key="snapshots_file", width=420,
+        "Tuned model", list(paths), key=kept("snapshots_file", paths, next(iter(paths))), width=420,
+        persist_state="session",
         format_func=lambda path: f"{paths[path].model or paths[path].run} · run {paths[path].run}",
     )  # fmt: skip
     frame = _frame(paths[chosen].key)
     known = bool(frame["mislabeled"].notna().any())
     logarithmic = bar.toggle(
-        "Logarithmic boxes", key="snapshots_log",
+        "Logarithmic boxes", key="snapshots_log", persist_state="session",
         help="Draws both signs on a logarithmic axis (linear near 0), to see how far the later boxes have shrunk",
     )  # fmt: skip
     left, right = st.columns(2, gap="medium")
