@@ -65,7 +65,7 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
 
 def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Figure:
     """Draw one violin a method: clean to the left, mislabeled to the right, bars from quartile to quartile."""
-    many = Multiples(len(panels), columns, height=240, above=50, below=14, left=_left(columns) + 0.08)
+    many = Multiples(len(panels), columns, height=240, above=50, below=14, left=_left(columns) + 0.04)
     groups: dict[str, _Group] = {}
     for number, panel in enumerate(panels):
         if panel is None:
