@@ -38,6 +38,7 @@ def test_the_first_address_after_a_start_is_no_way_past_the_door(guarded: Server
         page = browser.new_page()
         guarded.goto(page, path)
         page.wait_for_selector("text=Sign in to go on", timeout=PATIENCE)
+        page.get_by_role("button", name="Sign in").wait_for(timeout=PATIENCE)  # comes after the words
         assert page.locator('[data-testid="stSidebarNav"]').count() == 0
         assert page.locator('[data-testid="stMain"] button').all_inner_texts() == ["login\n\nSign in"]
         page.close()
