@@ -13,6 +13,7 @@ from pages.ui import theme
 from pages.ui.distribution import Distribution, distribute, smooth
 from pages.ui.figures import LineStyle, detection, overlap, rank_heatmap, snapshot_auc, snapshot_boxes
 from pages.ui.figures_spread import histograms, violins
+from pages.ui.multiples import Multiples
 from pages.ui.scales import Scale, fit_scale
 
 STYLES = {"FVM": LineStyle(theme.FVM), "Base <b>": LineStyle(theme.BASE, "dash")}
@@ -124,6 +125,12 @@ def test_ticks_of_a_histogram_stand_where_their_numbers_are() -> None:
     for x, number in ticks:
         expected = np.interp(number, panel.scale.inverse(panel.edges), outline[::2, 0])
         assert abs(x - expected) < 1e-3
+
+
+def test_ticks_that_would_run_into_each_other_are_left_out() -> None:
+    many = Multiples(1, 6, height=100)
+    many.ticks_across(0, [0.1, 0.45, 0.5, 0.9], ["−1", "−10⁻²", "0", "1"])
+    assert words(many.figure([])) == ["−1", "−10⁻²", "1"]
 
 
 def test_violins_turn_clean_to_the_left_and_name_their_medians() -> None:

@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from pages.ui.figures import GRID, finish
 
 TICK_ROOM, TITLE_SIZE = 24, 14
+WIDTH, LETTER = 900, 6
+"""About how many pixels a figure and a letter at a tick are wide, by which words are kept apart."""
 BESIDE = 0.012
 """Share of a chart's width between its left and the numbers there."""
 TOP, BOTTOM = 56, 6
@@ -62,9 +64,14 @@ class Multiples:
         self._put("caption", number, 0.5, 0, words, up=-TICK_ROOM)
 
     def ticks_across(self, number: int, shares: Sequence[float], words: Sequence[str]) -> None:
-        """Put words below a chart at `shares` of its width."""
+        """Put words below a chart at rising `shares` of its width, but for one that would run into the one before."""
+        letter = LETTER * self.columns / (WIDTH * (1 - self.left))
+        free = -1.0
         for share, word in zip(shares, words, strict=True):
-            self._put("caption", number, share, 0, word, up=-4)
+            half = letter * len(word) / 2
+            if share - half >= free:
+                self._put("caption", number, share, 0, word, up=-4)
+                free = share + half + letter / 2
 
     def ticks_up(self, number: int, shares: Sequence[float], words: Sequence[str]) -> None:
         """Put words to the left of a chart at `shares` of its height, and a line across it at each."""
