@@ -63,9 +63,14 @@ def test_every_way_equals_vmap(kind: str, way: Ways, channels_last: bool) -> Non
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("way", [None, Ways.STRIPS, Ways.GROUPED])  # None: the one for these small shapes
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("budget", [1, 2**13, 2**25])
-def test_sums_equal_vmap_for_any_budget(kind: str, budget: int) -> None:
+def test_sums_equal_vmap_for_any_budget(
+    kind: str, budget: int, way: Ways | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way is not None:
+        monkeypatch.setattr("fvm_core.influence.layers_conv.way_for", lambda module, a, g: way)
     conv, a, g, exact = make(kind)
     rule, weight = ConvRule(), torch.rand_like(conv.weight)
     squares, bias = exact.double().square(), g.double().flatten(2).sum(2).square()
@@ -93,6 +98,17 @@ def test_changed_weights_are_not_taken_for_the_last_ones() -> None:
     second = rule.weighted(conv, [(a, g)], {"weight": weight}, 2**20)["weight"]
     fresh = ConvRule().weighted(conv, [(a, g)], {"weight": weight}, 2**20)["weight"]
     assert (second < first).all() and torch.equal(second, fresh)
+
+
+def test_images_of_two_sizes_do_not_share_weights_laid_out_for_one() -> None:
+    torch.manual_seed(0)
+    conv, rule = nn.Conv2d(16, 4, 3, padding=1), ConvRule()
+    weight = torch.rand_like(conv.weight)
+    for side in (8, 16):
+        a, g = torch.randn(2, 16, side, side), torch.randn(2, 4, side, side)
+        found = rule.weighted(conv, [(a, g)], {"weight": weight}, 2**20)["weight"]
+        fresh = ConvRule().weighted(conv, [(a, g)], {"weight": weight}, 2**20)["weight"]
+        assert torch.equal(found, fresh)
 
 
 def test_long_sums_keep_their_digits() -> None:

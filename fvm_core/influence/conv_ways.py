@@ -21,8 +21,6 @@ MANY_POSITIONS, FEW_CHANNELS = 128, 32
 """From so many positions, below so many channels (or with groups of any size), oneDNN's grouped convolution beats
 copied patches and a matrix product; with more channels strips do (measured on AVX2)."""
 
-FAST = (torch.float32, torch.bfloat16)
-
 SHORT_RUN = 8
 """Channels below which patches are copied along the positions instead."""
 

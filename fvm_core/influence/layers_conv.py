@@ -158,11 +158,11 @@ class ConvRule(Rule):
     def _summed_weight(self, module: Any, a: Tensor, g: Tensor, budget: int) -> Tensor:
         way = way_for(module, a, g)
         parts, filters = parts_of(way, module), len(module.weight)
-        total = module.weight.new_zeros(parts, filters, module.weight[0].numel() // parts)
+        total = widened(module.weight).new_zeros(parts, filters, module.weight[0].numel() // parts)
         step = max(1, budget // (4 * self.floats(module, a, g)))
         if way.copies and module.groups == 1:
             step = max(step, TOGETHER)  # filter by filter
-        step = -(-len(a) // -(-len(a) // step))  # even pieces
+        step = -(-len(a) // max(1, -(-len(a) // step))) or 1  # even pieces
         for start in range(0, len(a), step):
             piece = slice(start, start + step)
             for here, grads in self._parts(way, module, a[piece], g[piece].unsqueeze(1), budget):
@@ -172,4 +172,4 @@ class ConvRule(Rule):
 
     def _sliced(self, way: Ways, module: Any, weight: Tensor) -> Tensor:
         """Return `sliced` weights; those of the last call are kept, since they serve every batch."""
-        return self._last.get(module, [weight], lambda: sliced(way, module, weight).contiguous())
+        return self._last.get((module, way), [weight], lambda: sliced(way, module, weight).contiguous())
