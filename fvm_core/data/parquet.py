@@ -133,11 +133,7 @@ class ParquetSource:
         self._held = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            key: value
-            for key, value in self.__dict__.items()
-            if key not in ("_lock", "_files", "_cache", "_held", "_pid")
-        }
+        return {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_files", "_cache", "_pid")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

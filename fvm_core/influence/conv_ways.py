@@ -62,7 +62,7 @@ def parts_of(way: Ways, module: Any) -> int:
     return module.kernel_size[0] if way is Ways.STRIPS else 1
 
 
-def sliced(way: Ways, module: Any, weight: Tensor) -> Tensor:
+def sliced(way: Ways, weight: Tensor) -> Tensor:
     """Return (parts, out, i) from `weight` in the parameter's shape."""
     if way in (Ways.CHANNELS, Ways.STRIPS):
         weight = weight.movedim(1, -1)

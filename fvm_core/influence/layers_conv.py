@@ -60,10 +60,9 @@ class ConvRule(Rule):
 
     def grads_by(self, way: Ways, module: Any, a: Tensor, g: Tensor) -> dict[str, Tensor]:
         """Return `grads` taken in this way."""
-        _, grads = next(self._parts(way, module, a, g.unsqueeze(1), _ALL))
-        filters = len(module.weight)
-        # A copy: a caller may keep it.
-        out = {"weight": whole(way, module, grads.clone().view(len(grads), len(a), filters, -1))}
+        # Memory of its own: a caller may keep these.
+        _, grads = next(self._parts(way, module, a, g.unsqueeze(1), _ALL, Scratch()))
+        out = {"weight": whole(way, module, grads.view(len(grads), len(a), len(module.weight), -1))}
         if module.bias is not None:
             out["bias"] = widened(g).flatten(2).sum(2)
         return out
@@ -104,7 +103,7 @@ class ConvRule(Rule):
         step = max(1, budget // (4 * (shared + (pair_floats(m, *shape) if paired else size * each))))
         if step < TOGETHER and module.groups == 1 and way.copies:
             step = max(step, min(TOGETHER, budget // (4 * shared)))
-        step = -(-rows // -(-rows // step))  # even pieces
+        step = _even(rows, step)
         out = weight.new_empty(rows, m)
         for start in range(0, rows, step):
             here = slice(start, start + step)
@@ -116,15 +115,16 @@ class ConvRule(Rule):
                 group = pulls[here, low : low + size]
                 parts = [
                     contract(grads.square_(), weight[:, filters].flatten(1))
-                    for filters, grads in self._parts(way, module, a[here], group, budget, columns)
+                    for filters, grads in self._parts(way, module, a[here], group, budget, self.scratch, columns)
                 ]
                 total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0, dtype=torch.float64)
                 out[here, low : low + size] = total.view(group.shape[:2])
         return out
 
     def _parts(
-        self, way: Ways, module: Any, a: Tensor, pulls: Tensor, budget: int, columns: list[Tensor] | None = None
-    ) -> Iterator[tuple[slice, Tensor]]:
+        self, way: Ways, module: Any, a: Tensor, pulls: Tensor, budget: int, scratch: Scratch,
+        columns: list[Tensor] | None = None,
+    ) -> Iterator[tuple[slice, Tensor]]:  # fmt: skip
         """Yield (filters, their gradients (parts, b * m, filters * i), to be used up) for pulls (b, m, out,
         *positions), as many filters at once as the budget holds. `columns`: what `columns_of` gave for a."""
         b, m, filters = pulls.shape[:3]
@@ -134,12 +134,12 @@ class ConvRule(Rule):
         elif way is Ways.PRODUCTS:
             yield every, by_products(module, widened(a), widened(wide)).view(1, b * m, -1)
         else:
-            columns = columns or columns_of(way, module, a, pulls.shape[3:], self.scratch)
+            columns = columns or columns_of(way, module, a, pulls.shape[3:], scratch)
             each = 4 * b * m * len(columns) * columns[0].shape[2]
             height = max(LEAST_FILTERS, budget // each) if module.groups == 1 else filters
             for low in range(0, filters, height):
                 here = every if height >= filters else slice(low, low + height)
-                grads = by_columns(columns, pulls[:, :, here].flatten(1, 2), self.scratch)
+                grads = by_columns(columns, pulls[:, :, here].flatten(1, 2), scratch)
                 yield here, grads.view(len(columns), b * m, -1)
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
@@ -162,14 +162,19 @@ class ConvRule(Rule):
         step = max(1, budget // (4 * self.floats(module, a, g)))
         if way.copies and module.groups == 1:
             step = max(step, TOGETHER)  # filter by filter
-        step = -(-len(a) // max(1, -(-len(a) // step))) or 1  # even pieces
+        step = _even(len(a), step)
         for start in range(0, len(a), step):
             piece = slice(start, start + step)
-            for here, grads in self._parts(way, module, a[piece], g[piece].unsqueeze(1), budget):
+            for here, grads in self._parts(way, module, a[piece], g[piece].unsqueeze(1), budget, self.scratch):
                 for part, of_part in zip(total, grads, strict=True):
                     add_squares(part[here].view(-1), of_part)
         return whole(way, module, total.unsqueeze(1))[0]
 
     def _sliced(self, way: Ways, module: Any, weight: Tensor) -> Tensor:
         """Return `sliced` weights; those of the last call are kept, since they serve every batch."""
-        return self._last.get((module, way), [weight], lambda: sliced(way, module, weight).contiguous())
+        return self._last.get((module, way), [weight], lambda: sliced(way, weight).contiguous())
+
+
+def _even(rows: int, step: int) -> int:
+    """Return the largest step <= `step` that cuts `rows` into even pieces, as few as `step` does."""
+    return -(-rows // max(1, -(-rows // step))) or 1

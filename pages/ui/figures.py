@@ -69,12 +69,12 @@ def finish(
     `room` are margins in pixels ("l", "b", ...). With it plotly does not measure every axis (nor the legend, with "r")
     to find them, which takes a browser half of the time it needs to draw a figure of many panels.
     """
-    fixed = {"autoexpand": False} if room and "r" in room else {}
+    measured = "r" not in (room or {})
     figure.update_layout(
         height=height,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 10, "r": 10, "t": 40, "b": 10} | fixed | dict(room or {}),
+        margin={"l": 10, "r": 10, "t": 40, "b": 10, "autoexpand": measured} | dict(room or {}),
         showlegend=keyed,
         hoverlabel={"namelength": -1},
         **layout,
@@ -130,9 +130,9 @@ def detection(roc: pd.DataFrame, recall: pd.DataFrame, styles: Mapping[str, Line
     )  # fmt: skip
 
 
-def put_ticks(axis: Any, scale: Scale, low: float, high: float, *, most: int = 5) -> None:
-    """Label an axis whose positions come from `scale` at about `most` places; a linear one keeps plotly's own ticks."""
-    ticks = scale.ticks(low, high, most=most)
+def put_ticks(axis: Any, scale: Scale, low: float, high: float) -> None:
+    """Label an axis whose positions come from `scale` at about five places; a linear one keeps plotly's own ticks."""
+    ticks = scale.ticks(low, high, most=5)
     if ticks is not None:
         axis.update(tickmode="array", tickvals=ticks[0], ticktext=ticks[1])
 

@@ -52,8 +52,8 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
         many.title(number, text(panel.title))
         many.caption(number, text(panel.axis))
         many.ticks_across(number, *_marks(panel, most=3 if columns > 3 else 5))
-        heights = round_heights(top)
-        many.ticks_up(number, [height / top for height in heights], [f"{height:g}" for height in heights])
+        heights, words = round_numbers(0.0, top, 4)
+        many.ticks_up(number, [height / top for height in heights], words)
     traces = []
     for group, own in groups.items():
         look = _look(group) | {"hovertemplate": "%{customdata}<extra>" + text(group) + "</extra>"}
@@ -91,8 +91,7 @@ def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Fi
         many.ticks_up(number, *_marks(panel, most=5))
     traces = []
     for group, own in groups.items():
-        look = _look(group)
-        traces.append(_line(own.areas, fill="toself", width=1.4, hoverinfo="skip", **look))
+        traces.append(_line(own.areas, fill="toself", width=1.4, hoverinfo="skip", **_look(group)))
     for group, own in groups.items():
         still = _look(group, named=False)
         traces.append(_line(own.bars, width=5, hoverinfo="skip", **still))
@@ -105,15 +104,6 @@ def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Fi
             )
         )  # fmt: skip
     return many.figure(traces, legend=LEGEND)
-
-
-def round_heights(top: float) -> list[float]:
-    """Return three or four round heights from 0 to at most `top`.
-
-    >>> round_heights(31.5)
-    [0.0, 10.0, 20.0, 30.0]
-    """
-    return round_numbers(0.0, top, 4)[0]
 
 
 def _line(

@@ -188,16 +188,18 @@ def _items(_shown: Shown, token: str, page: int) -> list[dict[str, Any]]:
     places = table.rows[positions]
     with ThreadPoolExecutor(1) as other:  # score file and images are read side by side
         reading = other.submit(_label_scores(_shown.key).named, positions, _shown.method)
+        there = (places >= 0) & (places < len(_shown.dataset))
         thumbnails = [
-            thumbnail(_shown.dataset, int(place)) if 0 <= place < len(_shown.dataset) else ("", "") for place in places
+            thumbnail(_shown.dataset, int(place)) if inside else ("", "")
+            for place, inside in zip(places, there, strict=True)
         ]
         named = reading.result()
     columns = (column[positions] for column in (table.labels, table.suggested, table.scores))
     items = []
-    for (sample, bar), given, suggested, score, place, (uri, problem) in zip(
-        named, *columns, places, thumbnails, strict=True
+    for (sample, bar), given, suggested, score, place, inside, (uri, problem) in zip(
+        named, *columns, places, there, thumbnails, strict=True
     ):
-        if not (0 <= place < len(_shown.dataset) and _shown.dataset.ids[place] == sample):
+        if not (inside and _shown.dataset.ids[place] == sample):
             uri, problem = "", "not in the dataset"
         items.append(
             {
