@@ -36,11 +36,12 @@ def test_a_pipeline_of_diffusers_is_loaded_part_by_part(stable: Path) -> None:
     assert (ours.side, ours.channels) == (16, 3)
     embedded, _ = theirs.encode_prompt(list(PROMPTS), "cpu", 1, False)
     assert torch.equal(ours.embed(list(PROMPTS)), embedded)
+    theirs.vae.requires_grad_(False)  # as ours is: PyTorch may take another kernel for weights that want gradients
     pixels = torch.rand(2, 3, 16, 16) * 2 - 1
     expected = theirs.vae.encode(pixels).latent_dist.mean * 0.18215
     assert torch.allclose(ours.encode(pixels), expected)
     shown = theirs.vae.decode(expected / 0.18215).sample.clamp(-1, 1)
-    assert torch.allclose(ours.decode(expected), shown, atol=1e-5)  # with a graph oneDNN may take another kernel
+    assert torch.allclose(ours.decode(expected), shown, atol=1e-6)
 
 
 def test_a_small_model_of_ours_comes_back_whole(tmp_path: Path) -> None:
