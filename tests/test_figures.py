@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from pages.ui.distribution import Distribution, distribute, smooth
 from pages.ui.figures import LineStyle, detection, overlap, rank_heatmap, snapshot_auc, snapshot_boxes
 from pages.ui.figures_spread import histograms, violins
 from pages.ui.multiples import Multiples
-from pages.ui.scales import Scale, fit_scale
+from pages.ui.scales import Scale, fit_scale, round_numbers
 
 STYLES = {"FVM": LineStyle(theme.FVM), "Base <b>": LineStyle(theme.BASE, "dash")}
 
@@ -61,7 +62,7 @@ def every_figure() -> dict[str, go.Figure]:
 def test_every_figure_is_transparent_and_escapes_labels(name: str) -> None:
     figure = every_figure()[name]
     assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0,0,0,0)"
-    text = figure.to_json()
+    text = json.dumps(figure.to_plotly_json(), default=str)  # `to_json` writes every < in another way
     assert "<i>" not in text.replace("<b>FVM &lt;i&gt;</b>", "") and "Base <b>" not in text
 
 
@@ -131,6 +132,13 @@ def test_ticks_that_would_run_into_each_other_are_left_out() -> None:
     many = Multiples(1, 6, height=100)
     many.ticks_across(0, [0.1, 0.45, 0.5, 0.9], ["−1", "−10⁻²", "0", "1"])
     assert words(many.figure([])) == ["−1", "−10⁻²", "1"]
+
+
+def test_round_numbers_far_from_zero_can_be_told_apart() -> None:
+    for low, high in ((1 + 1e-10, 1 + 3e-10), (123456789012, 123456789052), (-1e9 - 3, -1e9)):
+        numbers, words = round_numbers(low, high, 4)
+        assert 2 <= len(numbers) <= 4 and len(set(words)) == len(words)
+        assert [float(word.replace("−", "-")) for word in words] == numbers
 
 
 def test_violins_turn_clean_to_the_left_and_name_their_medians() -> None:

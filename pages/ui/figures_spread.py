@@ -123,7 +123,7 @@ def _look(group: str, *, named: bool = True) -> dict[str, Any]:
 
 def _left(columns: int) -> float:
     """Return the share of a column that numbers beside a chart need."""
-    return 0.08 + 0.032 * columns
+    return min(0.08 + 0.032 * columns, 0.42)
 
 
 def _tallest(panel: Distribution) -> float:

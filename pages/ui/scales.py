@@ -84,7 +84,8 @@ def round_numbers(low: float, high: float, most: int) -> tuple[list[float], list
         if last - first < most:
             break
     numbers = [round(number * step, max(0, -power)) for number in range(first, last + 1)]
-    return numbers, [f"{number:.10g}".replace("-", "−") for number in numbers]
+    digits = max(10, int(np.log10(max(abs(low), abs(high)))) - power + 2)  # enough to tell one from the next
+    return numbers, [f"{number:.{min(digits, 17)}g}".replace("-", "−") for number in numbers]
 
 
 def _thin(first: int, last: int, most: int) -> list[int]:

@@ -101,22 +101,22 @@ def draw(files: Sequence[ScoreFile]) -> None:
 
 
 def _pair(files: Sequence[ScoreFile]) -> tuple[ScoreFile, ScoreFile]:
-    labels = {item.path: item.label for item in files}
+    known = {item.path: item for item in files}
     influence = max((n for n, item in enumerate(files) if item.method == "influence"), default=len(files) - 1)
     other = next((n for n, item in enumerate(files) if n != influence and item.method == "standard"), None)
     if other is None:
         other = next(n for n in range(len(files)) if n != influence)
-    left, right = st.columns(2)
-    one = left.selectbox(
-        "First method", list(labels), format_func=labels.__getitem__, persist_state="session",
-        key=kept("disagree_first", labels, files[influence].path),
-    )  # fmt: skip
-    two = right.selectbox(
-        "Second method", list(labels), format_func=labels.__getitem__, persist_state="session",
-        key=kept("disagree_second", labels, files[other].path),
-    )  # fmt: skip
-    known = {item.path: item for item in files}
-    return known[one], known[two]
+    if st.session_state.get("disagree_second") == files[influence].path:  # a default is not to be the other's choice
+        influence, other = other, influence
+    chosen = []
+    for box, title, default in zip(st.columns(2), ("first", "second"), (influence, other), strict=True):
+        chosen.append(
+            box.selectbox(
+                f"{title.capitalize()} method", list(known), format_func=lambda path: known[path].label,
+                key=kept(f"disagree_{title}", known, files[default].path), persist_state="session",
+            )
+        )  # fmt: skip
+    return known[chosen[0]], known[chosen[1]]
 
 
 def _table(
