@@ -130,10 +130,9 @@ def _delete(workspace: Workspace, name: str) -> None:
 def architecture(record: ModelRecord) -> str:
     """Return the architecture with its width where that matters.
 
-        >>> from fvm_core.errors import FVMError
-    from fvm_core.models.spec import ModelSpec
-        >>> architecture(ModelRecord("m", "base", ModelSpec("cifar_resnet18", 10, width=16)))
-        'cifar_resnet18, width 16'
+    >>> from fvm_core.models.spec import ModelSpec
+    >>> architecture(ModelRecord("m", "base", ModelSpec("cifar_resnet18", 10, width=16)))
+    'cifar_resnet18, width 16'
     """
     spec = record.spec
     return f"{spec.arch}, width {spec.width}" if spec.arch.startswith("cifar_") else spec.arch
