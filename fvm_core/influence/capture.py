@@ -11,6 +11,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from fvm_core.influence.affine_norms import affine_norms
 from fvm_core.influence.folded_norms import Folded, folded_norms
+from fvm_core.influence.half_convs import HalfConv
 from fvm_core.influence.layers import Calls
 
 Consumer = Callable[[str, list[int], list[Calls]], None]
@@ -42,9 +43,9 @@ class Capture:
     """Hooks on modules of a model in `evaluating`: those in `calls` {name: runs in one forward}, found in `modules`.
 
     `backward` may be called several times after one `forward`; a layer's input is given up as soon as the last gradient
-    that needs it has met it. `channels_last`: images go through in that layout. `half`: where a layer's
-    gradient is a matrix product of input and output gradient, the consumer gets both in bf16; the passes are fp32.
-    `folded`: a convolution here gives its norm's output, and so its gradient is the norm's.
+    that needs it has met it. `channels_last`: images go through in that layout. `folded`: a convolution here gives its
+    norm's output, and so its gradient is the norm's. `halves`: convolutions that run in bf16, and whose consumer gets
+    input and output gradient in bf16; `half`: that of a Linear layer on positions does, too.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Capture:
         channels_last: bool = False,
         half: bool = False,
         folded: Mapping[str, Folded] | None = None,
+        halves: Mapping[str, HalfConv] | None = None,
     ) -> None:
         self.model, self.expected, self.channels_last = model, calls, channels_last
-        self.folded = folded or {}
+        self.folded, self._halves = folded or {}, halves or {}
         self._modules = modules
         self.bytes_out = dict.fromkeys(calls, 0)
         self._inputs: dict[str, list[Tensor]] = {}
@@ -70,7 +72,7 @@ class Capture:
         self._consumer: Consumer | None = None
         self._together: frozenset[str] = frozenset()
         self._index = 0
-        self._rounded = frozenset(name for name in calls if half and _multiplies(self._modules[name]))
+        self._rounded = frozenset(name for name in calls if half and _rounds(self._modules[name]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (b, c), attached to a graph that reaches every hooked layer's output."""
@@ -79,10 +81,16 @@ class Capture:
         handles = [
             self._modules[name].register_forward_hook(self._saver(name), prepend=True, with_kwargs=True)
             for name in self.expected
+            if name not in self._halves
         ]
+        convs = {name: self._in_half(name, half) for name, half in self._halves.items()}
         x = x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
         try:
-            with torch.enable_grad(), folded_norms(self._modules, self.folded), affine_norms(self._modules.values()):
+            with (
+                torch.enable_grad(),
+                folded_norms(self._modules, self.folded, convs),
+                affine_norms(self._modules.values()),
+            ):
                 logits = self.model(x.detach())
         finally:
             for handle in handles:
@@ -94,19 +102,31 @@ class Capture:
 
     def _saver(self, name: str) -> Callable[..., Tensor]:
         def save(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], out: Tensor) -> Tensor:
-            call = len(self._inputs[name])
-            self._inputs[name].append((args[0] if args else kwargs["input"]).detach())
-            self.bytes_out[name] = out.numel() * out.element_size()
-            if not out.requires_grad:
-                # A clone: later code may change the output in place, which autograd forbids on a leaf.
-                self._leaves.append(out.detach().requires_grad_())
-                out = self._leaves[-1].clone()
-            # Of the output as it is here: later code may change it in place.
-            self._edges[name].append(get_gradient_edge(out))
-            out.register_hook(lambda grad: self._arrived(name, call, grad.detach()))
-            return out
+            return self._noted(name, args[0] if args else kwargs["input"], out)
 
         return save
+
+    def _in_half(self, name: str, half: HalfConv) -> Callable[..., Tensor]:
+        def forward(input: Tensor) -> Tensor:
+            rounded = input.bfloat16()
+            products = half.products(rounded)
+            return half.whole(self._noted(name, rounded, products) if name in self.expected else products)
+
+        return forward
+
+    def _noted(self, name: str, a: Tensor, out: Tensor) -> Tensor:
+        """Keep the input of a layer, wait for the gradient at its output, and return that output."""
+        call = len(self._inputs[name])
+        self._inputs[name].append(a.detach())
+        self.bytes_out[name] = out.numel() * out.element_size()
+        if not out.requires_grad:
+            # A clone: later code may change the output in place, which autograd forbids on a leaf.
+            self._leaves.append(out.detach().requires_grad_())
+            out = self._leaves[-1].clone()
+        # Of the output as it is here: later code may change it in place.
+        self._edges[name].append(get_gradient_edge(out))
+        out.register_hook(lambda grad: self._arrived(name, call, grad.detach()))
+        return out
 
     def _arrived(self, name: str, call: int, grad: Tensor) -> None:
         if self._consumer is None or (self._wanted is not None and name not in self._wanted):
@@ -172,5 +192,5 @@ class Capture:
                 self._inputs[name] = []
 
 
-def _multiplies(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and module.weight.dtype == torch.float32
+def _rounds(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) and module.weight.dtype == torch.float32

@@ -104,13 +104,16 @@ def _weigh(value: Tensor, squares: Tensor) -> Tensor:
     return value * per_filter(squares, value)
 
 
-def folded_norms(modules: Mapping[str, nn.Module], folded: Mapping[str, Folded]) -> AbstractContextManager[None]:
-    """Within the block the convolutions give what their norms gave, and the norms hand it on."""
-    given: list[tuple[nn.Module, Callable[..., Tensor]]] = []
-    for each in folded.values():
-        given.append((modules[each.pair.conv], _with(modules[each.pair.conv], each)))
-        given.append((modules[each.pair.norm], torch.clone if each.pair.copied else _same))
-    return other_forwards(given)
+def folded_norms(
+    modules: Mapping[str, nn.Module],
+    folded: Mapping[str, Folded],
+    convs: Mapping[str, Callable[..., Tensor]] | None = None,
+) -> AbstractContextManager[None]:
+    """Within the block the convolutions give what their norms gave, and the norms hand it on. `convs`: forwards of
+    convolutions, folded or not, to be taken instead."""
+    forwards = {name: _with(modules[name], each) for name, each in folded.items()} | dict(convs or {})
+    norms = {each.pair.norm: torch.clone if each.pair.copied else _same for each in folded.values()}
+    return other_forwards((modules[name], forward) for name, forward in (forwards | norms).items())
 
 
 def _with(conv: Any, folded: Folded) -> Callable[[Tensor], Tensor]:

@@ -14,6 +14,7 @@ from fvm_core.influence.capture import Capture, evaluating
 from fvm_core.influence.fallback import fallback_gradients
 from fvm_core.influence.folded_norms import Folded, FoldedNorms, per_filter
 from fvm_core.influence.forward_pass import ForwardPass, rules_with, total
+from fvm_core.influence.half_convs import HalfConv, HalfConvs
 from fvm_core.influence.layers import Calls, default_budget
 from fvm_core.influence.plan import Plan, make_plan
 from fvm_core.influence.settings import PRECISIONS
@@ -39,9 +40,10 @@ class SquaredGradients:
 
     The model is run in eval mode and left as it was. Memory: one batch's activations and output gradients (of several
     labels: up to HELD_BYTES), and `budget` bytes for one layer's per-sample gradients; never (b, p).
-    `precision` "bf16": a layer's input and the gradient at its output are multiplied in bf16 and summed in fp32, with
-    the kernels of `fused.py` or on a processor that has bf16; elsewhere they are only rounded. The passes, the residual
-    and norms stay fp32: in bf16 the model would be another one (tests/benchmarks/bf16_rank.py).
+    `precision` "bf16": convolutions (but those of a few channels or with groups) take input, filters and the gradient
+    at their output in bf16 and sum in fp32, in the passes and in their gradients' squares; so do Linear layers on
+    positions in the squares. All between them (norms, what a block adds, the residual) stays fp32: with bf16 there too
+    scores keep their order less well (tests/benchmarks/bf16_rank.py). Without bf16 in hardware all is rounded alike.
     """
 
     precision = "fp32"
@@ -54,6 +56,7 @@ class SquaredGradients:
         self.model, self.budget, self.precision = model, budget or default_budget(example.device), precision
         self.plan: Plan = make_plan(model, example)
         self._norms = FoldedNorms(self.plan.modules, self.plan.pairs, channels_last=self.plan.channels_last)
+        self._convs = HalfConvs(self.plan.modules, self.plan.rules if precision == "bf16" else ())
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -65,21 +68,26 @@ class SquaredGradients:
         """Run the model on x (b, ...) once, for any number of backward passes within the block."""
         folded = self._norms.now()
         local = self._local(weights, folded)
-        with self._captured(x, local, folded) as (capture, logits):
+        with self._captured(x, local, folded, self._convs.now(folded)) as (capture, logits):
             yield ForwardPass(self.model, self.plan, self.budget, x, weights, local, capture, logits)
 
     @contextmanager
     def captured(self, x: Tensor, layers: Iterable[str] | None = None) -> Iterator[tuple[Capture, Tensor]]:
-        """Run the model on x (b, ...) once, with hooks on `layers` (None: all that have a rule); the logits (b, c).
+        """Run the model in fp32 on x (b, ...) once, with hooks on `layers` (None: all that have a rule); the logits
+        (b, c).
 
         Where samples of a batch affect each other there is no rule, and the logits have no graph.
         """
-        with self._captured(x, layers, {}) as both:
+        with self._captured(x, layers) as both:
             yield both
 
     @contextmanager
     def _captured(
-        self, x: Tensor, layers: Iterable[str] | None, folded: Mapping[str, Folded]
+        self,
+        x: Tensor,
+        layers: Iterable[str] | None,
+        folded: Mapping[str, Folded] | None = None,
+        halves: Mapping[str, HalfConv] | None = None,
     ) -> Iterator[tuple[Capture, Tensor]]:
         calls = {name: self.plan.calls[name] for name in (self.plan.calls if layers is None else layers)}
         with evaluating(self.model):
@@ -88,8 +96,9 @@ class SquaredGradients:
                 self.plan.modules,
                 calls,
                 channels_last=self.plan.channels_last,
-                half=self.precision == "bf16",
+                half=halves is not None and self.precision == "bf16",
                 folded=folded,
+                halves=halves,
             )
             yield capture, self._alone(x) if self.plan.alone else capture.forward(x)
 
@@ -137,7 +146,7 @@ class SquaredGradients:
                     value.mul_(per_filter(folded[layer].squares, value))
                 totals[owned[key]] += value
 
-        with self._captured(x, None, folded) as (capture, logits):
+        with self._captured(x, None, folded, self._convs.now(folded)) as (capture, logits):
             pull = pull_of(logits.detach())
             capture.backward(logits, [pull], consume)
             if not self.plan.fallback:
