@@ -1,6 +1,8 @@
-"""Per-sample gradients of bf16 operands, summed in fp32, against fp32: the same order, nothing else is rounded."""
+"""Scores in bf16: convolutions round what they multiply, nothing else is rounded, and the order of fp32 is kept."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +13,12 @@ from torch.nn import functional as F
 from fvm_core.errors import SettingsError
 from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
-from fvm_core.influence.per_sample import SquaredGradients
+from fvm_core.influence.half_convs import LEAST_CHANNELS, suited
+from fvm_core.influence.per_sample import SquaredGradients, residuals
 from fvm_core.influence.plan import rule_for
 from fvm_core.models.resnet import CifarResNet
+from tests.benchmarks.bf16_rank import compared
+from tests.benchmarks.scoring_works import cases
 
 
 def noisy_digits(samples: int) -> tuple[Tensor, Tensor]:
@@ -49,11 +54,96 @@ def scores(model: nn.Module, precision: str, x: Tensor, y: Tensor) -> Tensor:
     return engine.scores(x[200:], y[200:], inverse_fisher(fisher, damping=1e-8))[0]
 
 
-def test_bf16_keeps_the_order_of_fp32(trained: nn.Module) -> None:
+@pytest.mark.parametrize("native", [False, True])
+def test_bf16_nearly_keeps_the_order_of_fp32(trained: nn.Module, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a network of three blocks, rounded most; the bar of 0.9999 is for real images, below."""
+    _pretend(monkeypatch, native)
     x, y = noisy_digits(600)
     whole, half = scores(trained, "fp32", x, y), scores(trained, "bf16", x, y)
     assert not torch.allclose(whole, half, rtol=1e-5), "bf16 was not used"
-    assert spearmanr(whole, half).statistic > 0.9999
+    assert spearmanr(whole, half).statistic > 0.999
+
+
+@pytest.mark.data
+def test_bf16_keeps_the_order_of_fp32_on_real_images(cifar10n: Path) -> None:
+    """As measured on more of them by the benchmark, which also tells how far all in bf16 falls behind."""
+    found = compared(cases()[0], samples=600, validation=200).set_index("precision")["spearman"]
+    assert found["autocast"] < found["bf16"]
+    assert found["bf16"] > 0.9999
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+    """Let the processor have bf16 or not: PyTorch multiplies it anyway, if slowly."""
+    for module in ("layers", "half_convs"):
+        monkeypatch.setattr(f"fvm_core.influence.{module}.has_bf16", lambda device: native)
+
+
+class Rounded(nn.Module):
+    """A convolution whose input, filters, output without the bias, and all their gradients are those of bf16."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, weight = (value.bfloat16().float() for value in (x, self.conv.weight))
+        out = F.conv2d(a, weight, None, self.conv.stride, self.conv.padding).bfloat16().float()
+        return out if self.conv.bias is None else out + self.conv.bias.view(-1, 1, 1)
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("norm", [False, True])
+def test_only_products_are_rounded(norm: bool, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against one sample at a time through autograd, with the rounding written into the model. A folded norm's scale is
+    rounded with the filters, so that with norms only the size of the difference is the same."""
+    _pretend(monkeypatch, native)
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, LEAST_CHANNELS, 3), nn.ReLU(),
+        nn.Conv2d(LEAST_CHANNELS, 40, 3, bias=not norm, padding=1), nn.BatchNorm2d(40) if norm else nn.Identity(),
+        nn.ReLU(), nn.Conv2d(40, 24, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 5),
+    ).eval()  # fmt: skip
+    assert [suited(module) for module in model if isinstance(module, nn.Conv2d)] == [False, True, True]
+    x, y = torch.randn(6, 3, 14, 14), torch.randint(0, 5, (6,))
+    weights = {name: torch.rand_like(value) for name, value in model.named_parameters()}
+    engine = SquaredGradients(model, x, precision="bf16")
+    found, logits = engine.contributions(x, lambda z: residuals(z, y).unsqueeze(0), weights)
+    sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in model.named_parameters()}
+    engine.sums(x, y, sums)
+    twin = nn.Sequential(*(Rounded(part) if suited(part) else part for part in model))
+    names = {id(value): name for name, value in model.named_parameters()}
+    expected = {name: torch.zeros(len(x)) for name in weights}
+    squares = {name: torch.zeros_like(value) for name, value in weights.items()}
+    for index in range(len(x)):
+        out = twin(x[index : index + 1])
+        torch.testing.assert_close(logits[index], out[0], rtol=0, atol=2e-3 if norm else 1e-4)
+        grads = torch.autograd.grad(F.cross_entropy(out, y[index : index + 1]), list(twin.parameters()))
+        for parameter, grad in zip(twin.parameters(), grads, strict=True):
+            name = names[id(parameter)]
+            expected[name][index] = (grad.square() * weights[name]).sum()
+            squares[name] += grad.square()
+    for name in weights:
+        close = {"rtol": 4e-2 if norm else 1e-2, "atol": 1e-2 * float(expected[name].max())}
+        torch.testing.assert_close(found[0][name], expected[name], **close)
+        torch.testing.assert_close(
+            sums[name].float(), squares[name], rtol=0.1 if norm else 3e-2, atol=1e-2 * float(squares[name].max())
+        )
+
+
+def test_bf16_leaves_the_model_as_it_was_and_follows_its_changes() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 9, 4)).eval()
+    x, y = torch.randn(5, 16, 5, 5), torch.randint(0, 4, (5,))
+    weights = {name: torch.rand_like(value) for name, value in model.named_parameters()}
+    before = model(x)
+    engine = SquaredGradients(model, x, precision="bf16")
+    first, logits = engine.scores(x, y, weights)
+    assert not torch.equal(logits, before) and torch.equal(model(x), before)
+    with torch.no_grad():
+        model[0].weight.mul_(2)
+    second, _ = engine.scores(x, y, weights)
+    fresh, _ = SquaredGradients(model, x, precision="bf16").scores(x, y, weights)
+    assert torch.equal(second, fresh) and not torch.equal(first, second)
 
 
 def test_a_head_without_layers_below_it_is_not_rounded() -> None:
@@ -66,6 +156,8 @@ def test_a_head_without_layers_below_it_is_not_rounded() -> None:
 
 LAYERS = {
     "convolution": (nn.Conv2d(8, 12, 3, padding=1), (8, 9, 9)),
+    "many positions": (nn.Conv2d(16, 12, 3, padding=1), (16, 13, 12)),
+    "many positions, many channels": (nn.Conv2d(40, 12, 3, padding=1), (40, 13, 12)),
     "wide convolution": (nn.Conv2d(40, 48, 3), (40, 5, 5)),
     "groups": (nn.Conv2d(8, 8, 3, groups=2), (8, 6, 6)),
     "depthwise": (nn.Conv2d(4, 4, 3, groups=4), (4, 6, 6)),
@@ -81,7 +173,7 @@ LAYERS = {
 def test_sums_over_bf16_activations_are_taken_in_fp32(name: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule's results are those of fp32 tensors with the same values: to the digits of fp32, or where the processor
     multiplies bf16, with each gradient rounded once (8 bits)."""
-    monkeypatch.setattr("fvm_core.influence.layers.has_bf16", lambda device: native)
+    _pretend(monkeypatch, native)
     close = 2**-7 if native else 1e-5
     torch.manual_seed(0)
     module, shape = LAYERS[name]

@@ -15,19 +15,19 @@ from fvm_core.influence.scratch import Scratch
 )
 def test_pairs_equal_built_gradients(b: int, m: int, t: int, inner: int, filters: int) -> None:
     torch.manual_seed(0)
-    columns, pulls, weight = torch.randn(2, b, t, inner), torch.randn(b, m, filters, t), torch.rand(2, filters, inner)
-    grads = torch.einsum("bmot,kbti->bmkoi", pulls.double(), columns.double())
-    expected = (grads.square() * weight.double()).sum((2, 3, 4))
+    columns, pulls, weight = torch.randn(b, t, inner), torch.randn(b, m, filters, t), torch.rand(filters, inner)
+    grads = torch.einsum("bmot,bti->bmoi", pulls.double(), columns.double())
+    expected = (grads.square() * weight.double()).sum((2, 3))
     scratch = Scratch()
     scratch.room("metric", (10**5,), pulls).fill_(torch.nan)  # what the memory held before must not matter
-    found = weighted_by_pairs(list(columns), pulls, weight, scratch)
+    found = weighted_by_pairs(columns, pulls, weight, scratch)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
 
 
 def test_gradients_that_cancel_are_not_below_zero() -> None:
     columns = torch.full((1, 4, 3), 100.0)
     pulls = torch.tensor([1.0, -1.0, 0.3, -0.3]).view(1, 1, 1, 4)
-    found = weighted_by_pairs([columns], pulls, torch.ones(1, 1, 3), Scratch())
+    found = weighted_by_pairs(columns, pulls, torch.ones(1, 3), Scratch())
     assert 0 <= found.item() < 1e-2
 
 

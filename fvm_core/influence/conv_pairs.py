@@ -35,20 +35,17 @@ def floats(labels: int, positions: int, inner: int, filters: int) -> int:
     return pairs * (inner + 2 * filters) + filters * positions * (positions + 2 * labels)
 
 
-def weighted_by_pairs(parts: list[Tensor], pulls: Tensor, weight: Tensor, scratch: Scratch) -> Tensor:
-    """Return (b, m): sum over (k, o, i) of weight (k, o, i) * (pulls (b, m, o, t) @ parts[k] (b, t, i))^2, for any
-    m."""
-    b, t, inner = parts[0].shape
+def weighted_by_pairs(columns: Tensor, pulls: Tensor, weight: Tensor, scratch: Scratch) -> Tensor:
+    """Return (b, m): sum over (o, i) of weight (o, i) * (pulls (b, m, o, t) @ columns (b, t, i))^2, for any m."""
+    b, t, inner = columns.shape
     m, filters = pulls.shape[1:3]
     pairs = t * (t + 1) // 2
-    half = scratch.room("half", (b, filters, pairs), pulls).zero_()
-    products = scratch.room("pairs", (b, pairs, inner), pulls)
-    for columns, part in zip(parts, weight, strict=True):
-        at = 0
-        for first in range(t):
-            torch.mul(columns[:, first:], columns[:, first : first + 1], out=products[:, at : at + t - first])
-            at += t - first
-        half.baddbmm_(part.expand(b, -1, -1), products.transpose(1, 2))
+    products, at = scratch.room("pairs", (b, pairs, inner), pulls), 0
+    for first in range(t):
+        torch.mul(columns[:, first:], columns[:, first : first + 1], out=products[:, at : at + t - first])
+        at += t - first
+    half = scratch.room("half", (b, filters, pairs), pulls)
+    torch.bmm(weight.expand(b, -1, -1), products.transpose(1, 2), out=half)
     row, column = torch.triu_indices(t, t, device=pulls.device)
     # Of the symmetric N only one half is made; what lies beside the diagonal counts twice.
     matrix = scratch.room("metric", (b * filters, t * t), pulls).zero_()

@@ -1,7 +1,7 @@
 """Ways from a convolution's input and output gradient to its per-sample gradients, and the fastest of them by shape.
 
-In strips, a gradient comes in one part for each place of the kernel's first axis, otherwise in one part alone; `sliced`
-brings weights into that order, `whole` a gradient into the parameter's.
+Patches laid out along the channels give gradients in another order than the parameter's: `ordered` brings weights into
+it, `whole` a gradient out of it.
 """
 
 from __future__ import annotations
@@ -14,28 +14,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fvm_core.influence.conv_patches import channel_patches, channel_strips, padded, patches, strip_floats
+from fvm_core.influence.conv_patches import channel_patches, padded, patches
 from fvm_core.influence.scratch import Scratch
 
 MANY_POSITIONS, FEW_CHANNELS = 128, 32
-"""From so many positions, below so many channels (or with groups of any size), oneDNN's grouped convolution beats
-copied patches and a matrix product; with more channels strips do (measured on AVX2)."""
+"""From so many positions, up to so many channels (or with groups of any size), oneDNN's grouped convolution beats
+copied patches and a matrix product (measured on AVX2 and AVX-512)."""
 
 SHORT_RUN = 8
 """Channels below which patches are copied along the positions instead."""
 
 
 class Ways(StrEnum):
-    """GROUPED: samples side by side as groups of one convolution. CHANNELS, STRIPS, POSITIONS: matrix products with
-    copied patches, laid out along the channels, the same with one copy for all places of the kernel's first axis, or
-    along the positions. PRODUCTS: for one input channel a group."""
+    """GROUPED: samples side by side as groups of one convolution. CHANNELS, POSITIONS: matrix products with copied
+    patches, laid out along the channels or along the positions. PRODUCTS: for one input channel a group."""
 
-    GROUPED, CHANNELS, STRIPS, POSITIONS, PRODUCTS = "grouped", "channels", "strips", "positions", "products"
+    GROUPED, CHANNELS, POSITIONS, PRODUCTS = "grouped", "channels", "positions", "products"
 
     @property
     def copies(self) -> bool:
         """Whether patches are copied, once for all labels."""
-        return self in (Ways.CHANNELS, Ways.STRIPS, Ways.POSITIONS)
+        return self in (Ways.CHANNELS, Ways.POSITIONS)
 
 
 def way_for(module: Any, a: Tensor, g: Tensor) -> Ways:
@@ -46,46 +45,31 @@ def way_for(module: Any, a: Tensor, g: Tensor) -> Ways:
     fast = (
         a.device.type == "cpu" and a.dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()
     )
-    suited = grouped or SHORT_RUN <= inner < FEW_CHANNELS
-    many = g.shape[2:].numel() >= MANY_POSITIONS
-    if fast and suited and many:
+    # Other numbers of channels than a register's of bf16 are slow.
+    suited = grouped or (SHORT_RUN <= inner <= FEW_CHANNELS and (a.dtype == torch.float32 or inner % 16 == 0))
+    if fast and suited and g.shape[2:].numel() >= MANY_POSITIONS:
         return Ways.GROUPED
     if grouped and inner == 1:
         return Ways.PRODUCTS
-    if inner < SHORT_RUN:
-        return Ways.POSITIONS
-    return Ways.STRIPS if many and module.kernel_size[0] > module.stride[0] else Ways.CHANNELS
+    return Ways.POSITIONS if inner < SHORT_RUN else Ways.CHANNELS
 
 
-def parts_of(way: Ways, module: Any) -> int:
-    """Return how many parts a gradient comes in."""
-    return module.kernel_size[0] if way is Ways.STRIPS else 1
+def ordered(way: Ways, weight: Tensor) -> Tensor:
+    """Return (out, i) from `weight` in the parameter's shape, in the order that gradients of this way have."""
+    return (weight.movedim(1, -1) if way is Ways.CHANNELS else weight).flatten(1)
 
 
-def sliced(way: Ways, weight: Tensor) -> Tensor:
-    """Return (parts, out, i) from `weight` in the parameter's shape."""
-    if way in (Ways.CHANNELS, Ways.STRIPS):
-        weight = weight.movedim(1, -1)
-    weight = weight.movedim(1, 0) if way is Ways.STRIPS else weight.unsqueeze(0)
-    return weight.flatten(2)
-
-
-def whole(way: Ways, module: Any, parts: Tensor) -> Tensor:
-    """Return (b, weight's elements) in the parameter's order from a gradient's parts (parts, b, out, i)."""
+def whole(way: Ways, module: Any, grads: Tensor) -> Tensor:
+    """Return (b, weight's elements) in the parameter's order from gradients (b, out * i) of this way."""
+    if way is not Ways.CHANNELS:
+        return grads
     filters, inner, *kernel = module.weight.shape
-    if way not in (Ways.CHANNELS, Ways.STRIPS):
-        return parts[0].flatten(1)
-    grads = parts.movedim(0, 2).reshape(parts.shape[1], filters, *kernel, inner)
-    return grads.movedim(-1, 2).flatten(1)
+    return grads.view(-1, filters, *kernel, inner).movedim(-1, 2).flatten(1)
 
 
 def shared_floats(way: Ways, module: Any, a: Tensor, g: Tensor) -> int:
     """Return the floats a sample needs for all labels: copied patches, and the input laid out anew."""
-    copied = 0
-    if way is Ways.STRIPS:
-        copied = strip_floats(module, g.shape[2:])
-    elif way.copies:
-        copied = module.in_channels * math.prod(module.kernel_size) * g.shape[2:].numel()
+    copied = module.in_channels * math.prod(module.kernel_size) * g.shape[2:].numel() if way.copies else 0
     return copied + 2 * a[0].numel()
 
 
@@ -104,30 +88,24 @@ def by_grouped_convolution(module: Any, a: Tensor, g: Tensor) -> Tensor:
     )[1].view(rows, -1)  # fmt: skip
 
 
-def columns_of(way: Ways, module: Any, a: Tensor, positions: torch.Size, scratch: Scratch) -> list[Tensor]:
-    """Return the copied patches of a way that copies, for each part (b * groups, t, i). A 1x1 convolution's are its
-    input."""
+def columns_of(way: Ways, module: Any, a: Tensor, positions: torch.Size, scratch: Scratch) -> Tensor:
+    """Return the copied patches (b * groups, t, i) of a way that copies. A 1x1 convolution's are its input."""
     a = padded(module, a)
-    if way is Ways.STRIPS:
-        return channel_strips(module, a, positions, scratch)
     if way is Ways.CHANNELS:
-        return [channel_patches(module, a, positions, scratch)]
+        return channel_patches(module, a, positions, scratch)
     copied = scratch.copied("patches", patches(module, a, positions))
-    return [copied.view(len(a) * module.groups, -1, positions.numel()).transpose(1, 2)]
+    return copied.view(len(a) * module.groups, -1, positions.numel()).transpose(1, 2)
 
 
-def by_columns(columns: list[Tensor], g: Tensor, scratch: Scratch) -> Tensor:
-    """Return (parts, b, out * i) from `columns_of` and g (b, out, *positions): G = B A, part by part, group by
-    group; of bf16 in fp32."""
-    batches, t, inner = columns[0].shape
+def by_columns(columns: Tensor, g: Tensor, scratch: Scratch) -> Tensor:
+    """Return (b, out * i) from `columns_of` and g (b, out, *positions): G = B A, group by group; of bf16 in fp32."""
+    batches, t, inner = columns.shape
     pulls = g.flatten(2).reshape(batches, -1, t)
-    shape = (len(columns), batches, pulls.shape[1], inner)
-    out = scratch.room("gradients", shape, g)
-    for each, room in zip(columns, out, strict=True):
-        torch.bmm(pulls, each, out=room)
+    shape = (batches, pulls.shape[1], inner)
+    out = torch.bmm(pulls, columns, out=scratch.room("gradients", shape, g))
     if out.dtype == torch.bfloat16:
         out = scratch.room("wide gradients", shape, g.new_empty(0, dtype=torch.float32)).copy_(out)
-    return out.view(len(columns), len(g), -1)
+    return out.view(len(g), -1)
 
 
 def by_products(module: Any, a: Tensor, g: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from fvm_core.tuning.precision import has_bf16
 Calls = list[tuple[Tensor, Tensor]]
 """One (input, output gradient) pair for each time the layer ran in the forward pass; first axis b in both."""
 
-CPU_BUDGET, DEVICE_BUDGET = 6 * 2**20, 256 * 2**20
+CPU_BUDGET, DEVICE_BUDGET = 8 * 2**20, 256 * 2**20
 """Bytes that one layer's temporary per-sample tensors may take: on a CPU they should stay in its caches (measured)."""
 
 BLOCK = 32768
@@ -42,15 +42,11 @@ def multiplied(a: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def contract(squares: Tensor, weight: Tensor) -> Tensor:
-    """Return (b,) sum over p of squares (b, p) * weight (p,), or over the first axis too of (parts, b, p) and (parts,
-    p); `squares` may be used up. Long rows are summed pairwise: one long fp32 dot product loses digits (and is
-    slower)."""
-    if squares.dim() == 3 and len(squares) == 1:
-        squares, weight = squares[0], weight[0]
-    if squares.shape[-1] <= BLOCK or squares.device.type != "cpu":
-        return squares @ weight if squares.dim() == 2 else (squares @ weight.unsqueeze(2)).sum((0, 2))
-    summed = squares.mul_(weight.unsqueeze(-2)).sum(-1)
-    return summed if squares.dim() == 2 else summed.sum(0)
+    """Return (b,) sum over p of squares (b, p) * weight (p,); `squares` may be used up. Long rows are summed pairwise:
+    one long fp32 dot product loses digits (and is slower)."""
+    if squares.shape[1] <= BLOCK or squares.device.type != "cpu":
+        return squares @ weight
+    return squares.mul_(weight).sum(1)
 
 
 def add_squares(total: Tensor, grads: Tensor) -> None:

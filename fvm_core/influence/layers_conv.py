@@ -20,9 +20,8 @@ from fvm_core.influence.conv_ways import (
     by_grouped_convolution,
     by_products,
     columns_of,
-    parts_of,
+    ordered,
     shared_floats,
-    sliced,
     way_for,
     whole,
 )  # fmt: skip
@@ -37,7 +36,7 @@ TOGETHER, LEAST_FILTERS = 4, 32
 
 
 class ConvRule(Rule):
-    """Conv1d, 2d, 3d. `grads` has the weight in the parameter's own order; sums are taken part by part."""
+    """Conv1d, 2d, 3d. `grads` has the weight in the parameter's own order."""
 
     forward_of = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     together = True
@@ -62,7 +61,7 @@ class ConvRule(Rule):
         """Return `grads` taken in this way."""
         # Memory of its own: a caller may keep these.
         _, grads = next(self._parts(way, module, a, g.unsqueeze(1), _ALL, Scratch()))
-        out = {"weight": whole(way, module, grads.view(len(grads), len(a), len(module.weight), -1))}
+        out = {"weight": whole(way, module, grads)}
         if module.bias is not None:
             out["bias"] = widened(g).flatten(2).sum(2)
         return out
@@ -93,7 +92,7 @@ class ConvRule(Rule):
         """Return (b, m): sum of weight * gradient^2 for `pulls` (b, m, out, *positions)."""
         rows, m = pulls.shape[:2]
         way = way_for(module, a, pulls[:, 0])
-        weight = self._sliced(way, module, weight)
+        weight = self._ordered(way, module, weight)
         shared, each = shared_floats(way, module, a, pulls[:, 0]), module.weight.numel() + pulls[0, 0].numel()
         size = 1 if module.groups > 1 else max(1, min(m, (budget // 4 - shared) // each))
         shape = pulls.shape[3:].numel(), module.weight[0].numel(), len(module.weight)
@@ -114,7 +113,7 @@ class ConvRule(Rule):
             for low in range(0, m, size):
                 group = pulls[here, low : low + size]
                 parts = [
-                    contract(grads.square_(), weight[:, filters].flatten(1))
+                    contract(grads.square_(), weight[filters].flatten())
                     for filters, grads in self._parts(way, module, a[here], group, budget, self.scratch, columns)
                 ]
                 total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0, dtype=torch.float64)
@@ -123,24 +122,24 @@ class ConvRule(Rule):
 
     def _parts(
         self, way: Ways, module: Any, a: Tensor, pulls: Tensor, budget: int, scratch: Scratch,
-        columns: list[Tensor] | None = None,
+        columns: Tensor | None = None,
     ) -> Iterator[tuple[slice, Tensor]]:  # fmt: skip
-        """Yield (filters, their gradients (parts, b * m, filters * i), to be used up) for pulls (b, m, out,
+        """Yield (filters, their gradients (b * m, filters * i), to be used up) for pulls (b, m, out,
         *positions), as many filters at once as the budget holds. `columns`: what `columns_of` gave for a."""
         b, m, filters = pulls.shape[:3]
         wide, every = pulls.flatten(1, 2), slice(None)
         if way is Ways.GROUPED:
-            yield every, widened(by_grouped_convolution(module, a, wide)).view(1, b * m, -1)
+            yield every, widened(by_grouped_convolution(module, a, wide)).view(b * m, -1)
         elif way is Ways.PRODUCTS:
-            yield every, by_products(module, widened(a), widened(wide)).view(1, b * m, -1)
+            yield every, by_products(module, widened(a), widened(wide)).view(b * m, -1)
         else:
-            columns = columns or columns_of(way, module, a, pulls.shape[3:], scratch)
-            each = 4 * b * m * len(columns) * columns[0].shape[2]
-            height = max(LEAST_FILTERS, budget // each) if module.groups == 1 else filters
+            columns = columns_of(way, module, a, pulls.shape[3:], scratch) if columns is None else columns
+            each = 4 * b * m * columns.shape[2]
+            height = _even(filters, max(LEAST_FILTERS, budget // each)) if module.groups == 1 else filters
             for low in range(0, filters, height):
                 here = every if height >= filters else slice(low, low + height)
                 grads = by_columns(columns, pulls[:, :, here].flatten(1, 2), scratch)
-                yield here, grads.view(len(columns), b * m, -1)
+                yield here, grads.view(b * m, -1)
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
         if len(calls) > 1:
@@ -157,8 +156,7 @@ class ConvRule(Rule):
 
     def _summed_weight(self, module: Any, a: Tensor, g: Tensor, budget: int) -> Tensor:
         way = way_for(module, a, g)
-        parts, filters = parts_of(way, module), len(module.weight)
-        total = widened(module.weight).new_zeros(parts, filters, module.weight[0].numel() // parts)
+        total = widened(module.weight).new_zeros(len(module.weight), module.weight[0].numel())
         step = max(1, budget // (4 * self.floats(module, a, g)))
         if way.copies and module.groups == 1:
             step = max(step, TOGETHER)  # filter by filter
@@ -166,15 +164,14 @@ class ConvRule(Rule):
         for start in range(0, len(a), step):
             piece = slice(start, start + step)
             for here, grads in self._parts(way, module, a[piece], g[piece].unsqueeze(1), budget, self.scratch):
-                for part, of_part in zip(total, grads, strict=True):
-                    add_squares(part[here].view(-1), of_part)
-        return whole(way, module, total.unsqueeze(1))[0]
+                add_squares(total[here].view(-1), grads)
+        return whole(way, module, total.view(1, -1))[0]
 
-    def _sliced(self, way: Ways, module: Any, weight: Tensor) -> Tensor:
-        """Return `sliced` weights; those of the last call are kept, since they serve every batch."""
-        return self._last.get((module, way), [weight], lambda: sliced(way, weight).contiguous())
+    def _ordered(self, way: Ways, module: Any, weight: Tensor) -> Tensor:
+        """Return `ordered` weights; those of the last call are kept, since they serve every batch."""
+        return self._last.get((module, way), [weight], lambda: ordered(way, weight).contiguous())
 
 
-def _even(rows: int, step: int) -> int:
-    """Return the largest step <= `step` that cuts `rows` into even pieces, as few as `step` does."""
-    return -(-rows // max(1, -(-rows // step))) or 1
+def _even(count: int, step: int) -> int:
+    """Return the largest step <= `step` that cuts `count` into even pieces, as few as `step` does."""
+    return -(-count // max(1, -(-count // step))) or 1

@@ -19,7 +19,7 @@ from fvm_core.influence.layers import Calls, default_budget
 from fvm_core.influence.plan import Plan, make_plan
 from fvm_core.influence.settings import PRECISIONS
 
-HIDDEN_TOP = 2
+HIDDEN_TOP = 4
 """Hidden layers with matrices or filters among the `top_layers`."""
 
 
@@ -115,7 +115,7 @@ class SquaredGradients:
             return run.contributions(list(cotangents(logits))), logits
 
     def top_layers(self, weights: Mapping[str, Tensor]) -> frozenset[str]:
-        """Return the layers with a rule that run last: the head, and two more weight matrices or filters above which
+        """Return the layers with a rule that run last: the head, and four more weight matrices or filters above which
         no backward pass is dear. With `weights` of theirs; empty where there are none."""
         names: list[str] = []
         matrices = 0

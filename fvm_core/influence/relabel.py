@@ -77,14 +77,18 @@ def shortlist(
     exact = torch.zeros_like(scores, dtype=torch.bool).scatter(1, given, True)
     size = 1
     while True:
-        best = scores.masked_fill(~exact, torch.inf).amin(1)
-        bound, label = scores.masked_fill(exact, torch.inf).topk(min(size, scores.shape[1]), dim=1, largest=False)
-        open_rows = torch.nonzero(bound[:, 0] <= best * (1 + SLACK)).squeeze(1)
-        if len(open_rows) == 0:
+        best = scores.masked_fill(~exact, torch.inf).amin(1, keepdim=True)
+        open_labels = ((scores <= best * (1 + SLACK)) & ~exact).sum(1)
+        # Those with as many labels left lie together: all samples of a batch get as many.
+        order = open_labels.argsort(descending=True)
+        order = order[open_labels[order] > 0]
+        if len(order) == 0:
             break
-        for rows in open_rows.split(batch_size):
-            # A label beyond the last one left repeats it: all samples of a batch get as many.
-            chosen = torch.where(bound[rows].isinf(), label[rows, :1], label[rows])
+        bound, label = scores.masked_fill(exact, torch.inf).topk(min(size, scores.shape[1]), dim=1, largest=False)
+        for rows in order.split(batch_size):
+            wanted = min(size, int(open_labels[rows].max()))
+            # A label beyond the last one left repeats it.
+            chosen = torch.where(bound[rows].isinf(), label[rows, :1], label[rows])[:, :wanted]
             with engine.running(x[rows], weights) as run:
                 pulls = [residuals(logits[rows], labels) for labels in chosen.unbind(1)]
                 below = run.totals(pulls, without=top)

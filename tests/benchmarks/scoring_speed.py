@@ -1,17 +1,23 @@
 """What a score costs beside a training step, torch.func.vmap and kronfluence, in one run: time and peak memory.
 
-    python -m tests.benchmarks.scoring_speed --kronfluence FOLDER --out tests/benchmarks/results/scoring_speed.csv
+    python -m tests.benchmarks.scoring_speed --kronfluence FOLDER --wide FOLDER --out scoring_speed.csv
+    python -m tests.benchmarks.scoring_speed --keep-memory --kronfluence FOLDER --wide FOLDER --out kept.csv
 
-tests/benchmarks/requirements.txt tells how to get kronfluence's folder; without it the rest is measured.
+tests/benchmarks/requirements.txt tells how to get kronfluence's folder; `--wide` is that of a ResNet-18 of width 16 in
+a workspace with CIFAR-10N (12 minutes on two cores). Without them the rest is measured.
+
+    python -m fvm_core train --dataset cifar10n-worse --validation cifar10-test --preset cpu --width 16 --name w16-base
+    python -m fvm_core tune --model w16-base --validation cifar10-test --solver sam --name w16-fvm
 
 Each case runs in a process of its own; the works take turns, `--repeats` rounds, and the median is kept. A training
 step is forward and backward in training mode, channels last, as the app trains (contiguous beside it). Where the
-processor multiplies bf16, a step under autocast and scores with bf16 operands are timed too. Peak memory is the peak of
-a fresh process for each work, less what the process held with model and images before it. With one thread the clock is
-the processor's, which other work on the machine disturbs less: with two it is the wall's. The shortlist is handed four
-batches at once, as the app does it (two with 100 labels). Models that are not the committed one are trained for some
-steps first: what a shortlist can leave out depends on the model. Milliseconds and MiB are of this machine; the bars of
-the project are the ratio columns.
+processor multiplies bf16, a step under autocast and scores and Fisher in bf16 are timed too. Peak memory is the peak of
+a fresh process for each work, less what the process held with model and images before it. With `--keep-memory` all
+works run with the settings of glibc that the app gives its jobs: freed memory is kept for the next batch. Work that
+takes much memory, vmap above all, gains most by it. With one thread the clock is the processor's, which other work on
+the machine disturbs less: with two it is the wall's. The shortlist is handed four batches at once, as the app does it
+(two with 100 labels). Models that are not tuned ones are trained for some steps first: what a shortlist can leave out
+depends on the model. Milliseconds and MiB are of this machine; the bars of the project are the ratio columns.
 """
 
 from __future__ import annotations
@@ -31,12 +37,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from fvm_core.jobs.launch import KEPT_MEMORY
+
 BARS = {
     "score_to_train": "<= 1.5", "score_to_train_bf16": "<= 1.5", "vmap_to_score": ">= 2",
     "kronfluence_to_score": ">= 3", "fisher_to_score": "<= 1", "shortlist_to_score": "<= 4 (k10), <= 12 (k100)",
-    "score_to_train_memory": "<= 1.5",
+    "fisher_to_score_bf16": "<= 1", "score_to_train_memory": "<= 1.5", "score_to_train_memory_bf16": "<= 1.5",
 }  # fmt: skip
-REMEMBERED = ("train", "score", "fisher", "all", "shortlist", "vmap", "kronfluence")
+REMEMBERED = ("train", "train_bf16", "score", "score_bf16", "fisher", "all", "shortlist", "vmap", "kronfluence")
 
 
 def main() -> None:
@@ -45,6 +53,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kronfluence", type=Path, help="folder that kronfluence is installed in")
+    parser.add_argument("--wide", type=Path, help="folder of a tuned ResNet-18 of width 16")
+    parser.add_argument("--keep-memory", action="store_true", help="glibc's settings of the app's jobs, for all works")
     parser.add_argument("--case", type=int, help="one case only")
     parser.add_argument("--child", help="internal: time, or the work whose memory is measured")
     args = parser.parse_args()
@@ -53,10 +63,10 @@ def main() -> None:
     if args.child:
         print(json.dumps(timed(args) if args.child == "time" else remembered(args)))
         return
-    from tests.benchmarks.scoring_works import CASES
+    from tests.benchmarks.scoring_works import cases
 
     rows = []
-    for index, case in enumerate(CASES):
+    for index, case in enumerate(cases(args.wide)):
         if args.case is None or args.case == index:
             row = {"case": case.name, **child(args, index, "time")}
             for work in REMEMBERED:
@@ -65,8 +75,8 @@ def main() -> None:
             rows.append(row | ratios(row))
             print(json.dumps(rows[-1], indent=1), flush=True)
     table = pd.DataFrame(rows).round(3).assign(
-        threads=args.threads, repeats=args.repeats, clock="processor" if args.threads == 1 else "wall",
-        machine=machine(), python=platform.python_version(),
+        threads=args.threads, repeats=args.repeats, memory_kept=args.keep_memory,
+        clock="processor" if args.threads == 1 else "wall", machine=machine(), python=platform.python_version(),
         torch=version("torch"), kronfluence=version("kronfluence") if args.kronfluence else "not measured",
         bars=json.dumps(BARS),
     )  # fmt: skip
@@ -79,8 +89,10 @@ def child(args: argparse.Namespace, index: int, work: str) -> dict[str, float]:
     """Run one case or work in a fresh process and return what it printed last."""
     command = [sys.executable, "-m", "tests.benchmarks.scoring_speed", "--child", work, "--case", str(index)]
     command += ["--repeats", str(args.repeats), "--threads", str(args.threads)]
-    command += ["--kronfluence", str(args.kronfluence)] if args.kronfluence else []
+    for name in ("kronfluence", "wide"):
+        command += [f"--{name}", str(getattr(args, name))] if getattr(args, name) else []
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "PYTHONWARNINGS": "ignore"}
+    environment |= KEPT_MEMORY if args.keep_memory else {}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -90,10 +102,10 @@ def timed(args: argparse.Namespace) -> dict[str, float]:
     import torch
 
     from fvm_core.influence.per_sample import SquaredGradients
-    from tests.benchmarks.scoring_works import CASES, exactness, make_bench, weights_of, works_of
+    from tests.benchmarks.scoring_works import cases, exactness, make_bench, weights_of, works_of
 
     torch.set_num_threads(args.threads)
-    case = CASES[args.case]
+    case = cases(args.wide)[args.case]
     bench = make_bench(case, validation=1000 if case.trained else 50)
     works = works_of(bench, weights_of(bench, SquaredGradients(bench.model, bench.x[:5])), rival=bool(args.kronfluence))
     clock = time.process_time if args.threads == 1 else time.perf_counter
@@ -119,11 +131,11 @@ def remembered(args: argparse.Namespace) -> dict[str, float]:
     """Return {work_mib: peak memory of this process, less what it held before}."""
     import torch
 
-    from tests.benchmarks.scoring_works import CASES, make_bench, works_of
+    from tests.benchmarks.scoring_works import cases, make_bench, works_of
 
     torch.set_num_threads(args.threads)
     # Untrained: what the training of a head for 100 classes leaves behind would count, and memory is the same.
-    case = replace(CASES[args.case], trained=False, steps=0)
+    case = replace(cases(args.wide)[args.case], trained=None, steps=0)
     bench = make_bench(case, validation=50)
     held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
@@ -146,6 +158,8 @@ def ratios(row: dict[str, float]) -> dict[str, float]:
     }
     if "train_bf16_ms" in row:
         found["score_to_train_bf16"] = row["score_bf16_ms"] / row["train_bf16_ms"]
+        found["fisher_to_score_bf16"] = row["fisher_bf16_ms"] / row["score_bf16_ms"]
+        found["score_to_train_memory_bf16"] = row["score_bf16_mib"] / row["train_bf16_mib"]
     if "kronfluence_ms" in row:
         found["kronfluence_to_score"] = row["kronfluence_ms"] / row["score_ms"]
     for name in ("all", "shortlist"):

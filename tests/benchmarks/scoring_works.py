@@ -35,14 +35,15 @@ DATA = ROOT / "../shared/data/cifar10n"
 
 @dataclass(frozen=True)
 class Case:
-    """One model and batch. `trained`: the committed FVM model (width 8), with its head or one for 100 subclasses.
-    `steps`: so many steps on noisy labels from random weights, so that a shortlist has something to go by."""
+    """One model and batch. `trained`: folder of a model that the app tuned, taken with its head or one for 100
+    subclasses. `steps`: so many steps on noisy labels from random weights, so that a shortlist has something to go by.
+    """
 
     arch: str
     width: int
     batch: int
     classes: int = 10
-    trained: bool = False
+    trained: Path | None = None
     steps: int = 0
 
     @property
@@ -56,13 +57,18 @@ class Case:
         return 4 * self.batch if self.classes == 10 else 2 * self.batch
 
 
-CASES = (
-    Case("cifar_resnet18", 8, 64, trained=True),
-    Case("cifar_resnet18", 16, 64, steps=100),
-    Case("cifar_resnet18", 16, 64, steps=1000),
-    Case("cifar_resnet34", 64, 16, steps=20),
-    Case("cifar_resnet18", 8, 64, classes=100, trained=True),
-)
+def cases(wide: Path | None = None) -> list[Case]:
+    """Return what is measured; `wide`: folder of a tuned ResNet-18 of width 16, which is not committed."""
+    return [
+        Case("cifar_resnet18", 8, 64, trained=TRAINED),
+        *([Case("cifar_resnet18", 16, 64, trained=wide)] if wide else []),
+        Case("cifar_resnet18", 16, 64, steps=100),
+        Case("cifar_resnet18", 16, 64, steps=1000),
+        Case("cifar_resnet34", 64, 16, steps=20),
+        Case("cifar_resnet18", 8, 64, classes=100, trained=TRAINED),
+    ]
+
+
 IMAGES = 256
 TRAININGS = {
     "train": torch.channels_last, "train_contiguous": torch.contiguous_format, "train_bf16": torch.channels_last,
@@ -97,7 +103,7 @@ def make_bench(case: Case, *, validation: int = 1000) -> Bench:
     x, y = images("train", IMAGES, "worse_label")
     held = images("test", validation, "clean_label")
     if case.trained:
-        model.load_state_dict(load_file(TRAINED / "model.safetensors"))
+        model.load_state_dict(load_file(case.trained / "model.safetensors"))
     if case.steps:
         _train(model, case.steps)
     if case.trained and case.classes > 10:
@@ -159,7 +165,7 @@ def works_of(
     for name, layout in TRAININGS.items():
         if chosen == name or (not chosen and (native or name != "train_bf16")):
             out[name] = (_training(case, x, y, layout, half=name == "train_bf16"), case.batch)
-    if chosen in ("", "score", "score_bf16", "fisher", "all", "shortlist"):
+    if chosen in ("", "score", "score_bf16", "fisher", "fisher_bf16", "all", "shortlist"):
         engine = SquaredGradients(model, x)
         given = weights or {name: torch.rand_like(value) for name, value in model.named_parameters()}
         totals = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in model.named_parameters()}
@@ -170,6 +176,7 @@ def works_of(
         if native:
             rounded = SquaredGradients(model, x, precision="bf16")
             out["score_bf16"] = (lambda: rounded.scores(x, y, given), case.batch)
+            out["fisher_bf16"] = (lambda: rounded.sums(x, y, totals), case.batch)
         out["fisher"] = (lambda: engine.sums(x, y, totals), case.batch)
         out["all"] = (lambda: [all_labels(engine, *part, given) for part in batches], count)
         out["shortlist"] = (lambda: [shortlist(engine, *several, given, batch_size=case.batch)], count)
