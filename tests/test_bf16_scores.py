@@ -1,8 +1,9 @@
-"""Scores in bf16: convolutions round what they multiply, nothing else is rounded, and the order of fp32 is kept."""
+"""Scores in bf16: convolutions round what they take and give, nothing else does, and the order of fp32 is kept."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from fvm_core.influence.flat import inverse_fisher
 from fvm_core.influence.half_convs import LEAST_CHANNELS, suited
 from fvm_core.influence.per_sample import SquaredGradients, residuals
 from fvm_core.influence.plan import rule_for
+from fvm_core.influence.relabel import all_labels, shortlist
 from fvm_core.models.resnet import CifarResNet
 from tests.benchmarks.bf16_rank import compared
 from tests.benchmarks.scoring_works import cases
@@ -79,55 +81,143 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
 
 
 class Rounded(nn.Module):
-    """A convolution whose input, filters, output without the bias, and all their gradients are those of bf16."""
+    """A convolution, with the norm after it or none, whose input, filters (times the norm's scale), output before what
+    is added to it, and all their gradients are those of bf16."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: Any, norm: nn.BatchNorm2d | None = None) -> None:
+        super().__init__()
+        self.conv, self.norm = conv, norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, shift = self.conv.weight, self.conv.bias
+        if self.norm is not None:
+            scale = self.norm.weight * (self.norm.running_var + self.norm.eps).rsqrt()
+            shift = self.norm.bias + ((0 if shift is None else shift) - self.norm.running_mean) * scale
+            weight = weight * scale.view(-1, 1, 1, 1)
+        a, filters = (value.bfloat16().float() for value in (x, weight))
+        out = self.conv._conv_forward(a, filters, None).bfloat16().float()
+        return out if shift is None else out + shift.view(-1, *(1 for _ in weight.shape[2:]))
+
+
+class Twice(nn.Module):
+    """The same convolution two times."""
+
+    def __init__(self, conv: nn.Module) -> None:
         super().__init__()
         self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
-        a, weight = (value.bfloat16().float() for value in (x, self.conv.weight))
-        out = F.conv2d(a, weight, None, self.conv.stride, self.conv.padding).bfloat16().float()
-        return out if self.conv.bias is None else out + self.conv.bias.view(-1, 1, 1)
+        return self.conv(F.relu(self.conv(x))) + x
+
+
+def model_and_twin(kind: str) -> tuple[nn.Module, nn.Module, tuple[int, ...]]:
+    """A network, the same with its rounding written into it, and the shape of an image."""
+    torch.manual_seed(0)
+    first: nn.Module = nn.Conv2d(3, LEAST_CHANNELS, 3)
+    options = {"reflect": {"padding": 1, "padding_mode": "reflect"}, "same": {"padding": "same"}}.get(kind, {})
+    conv: Any = nn.Conv2d(LEAST_CHANNELS, 40, 3, bias=kind != "norm", **(options or {"padding": 1}))
+    norm = nn.BatchNorm2d(40)
+    for value in (norm.weight, norm.running_var):
+        nn.init.uniform_(value, 0.5, 2)
+    for value in (norm.bias, norm.running_mean):
+        nn.init.normal_(value)
+    end = nn.Conv2d(40, 24, 3, stride=2)
+    pool: nn.Module = nn.AdaptiveAvgPool2d(1)
+    shape: tuple[int, ...] = (3, 14, 14)
+    if kind == "1d":
+        first, conv, end = nn.Conv1d(3, 16, 3), nn.Conv1d(16, 40, 3, dilation=2), nn.Conv1d(40, 24, 3, stride=2)
+        pool, shape = nn.AdaptiveAvgPool1d(1), (3, 30)
+    head, relu = nn.Linear(24, 5), nn.ReLU(inplace=kind == "norm, changed in place")
+    middle: list[nn.Module] = [conv]
+    rounded: list[nn.Module] = [Rounded(conv)]
+    if kind.startswith("norm"):
+        middle, rounded = [conv, norm], [Rounded(conv, norm)]
+    if kind == "twice":
+        again = nn.Conv2d(40, 40, 3, padding=1)
+        middle, rounded = [conv, Twice(again)], [Rounded(conv), Twice(Rounded(again))]
+    start = [] if kind == "first layer" else [first, nn.ReLU()]
+    shape = (LEAST_CHANNELS, 12, 12) if kind == "first layer" else shape
+    model, twin = (
+        nn.Sequential(*start, *part, relu, last, nn.ReLU(), pool, nn.Flatten(), head).eval()
+        for part, last in ((middle, end), (rounded, Rounded(end)))
+    )
+    return model, twin, shape
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(
+    "kind", ["plain", "norm", "norm, changed in place", "twice", "first layer", "reflect", "same", "1d"]
+)
+def test_only_convolutions_are_rounded(kind: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against one sample at a time through autograd, with the rounding written into the model."""
+    _pretend(monkeypatch, native)
+    model, twin, shape = model_and_twin(kind)
+    convs = [module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd)]
+    assert [suited(conv) for conv in convs] == [kind == "first layer", *[True] * (len(convs) - 1)]
+    x, y = torch.randn(6, *shape), torch.randint(0, 5, (6,))
+    parameters = dict(model.named_parameters())
+    weights = {name: torch.rand_like(value) for name, value in parameters.items()}
+    engine = SquaredGradients(model, x, precision="bf16")
+    found, logits = engine.contributions(x, lambda z: residuals(z, y).unsqueeze(0), weights)
+    some = {name: value for name, value in weights.items() if name.startswith(("0.", f"{len(model) - 1}."))}
+    few, same = engine.contributions(x, lambda z: residuals(z, y).unsqueeze(0), some)
+    assert torch.equal(same, logits), "layers that nobody asks for run in another precision"
+    sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in parameters.items()}
+    engine.sums(x, y, sums)
+    rounding = (model(x) - logits).abs().max()
+    assert rounding > 1e-5
+    expected, squares = {name: [] for name in weights}, {name: 0.0 for name in weights}
+    for index in range(len(x)):
+        out = twin(x[index : index + 1])
+        assert (logits[index] - out[0]).abs().max() < 0.4 * rounding
+        grads = torch.autograd.grad(F.cross_entropy(out, y[index : index + 1]), list(parameters.values()))
+        for name, grad in zip(parameters, grads, strict=True):
+            expected[name].append((grad.square() * weights[name]).sum())
+            squares[name] = squares[name] + grad.square()
+    for name in weights:
+        exact = torch.stack(expected[name])
+        torch.testing.assert_close(found[0][name], exact, rtol=2e-2, atol=1e-2 * float(exact.max()))
+        torch.testing.assert_close(sums[name].float(), squares[name], rtol=3e-2, atol=1e-2 * float(squares[name].max()))
+    for name in some:
+        torch.testing.assert_close(few[0][name], found[0][name], rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("norm", [False, True])
-def test_only_products_are_rounded(norm: bool, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against one sample at a time through autograd, with the rounding written into the model. A folded norm's scale is
-    rounded with the filters, so that with norms only the size of the difference is the same."""
+def test_the_shortlist_finds_the_same_label_in_bf16(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless two labels are as good up to bf16's rounding."""
     _pretend(monkeypatch, native)
     torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(3, LEAST_CHANNELS, 3), nn.ReLU(),
-        nn.Conv2d(LEAST_CHANNELS, 40, 3, bias=not norm, padding=1), nn.BatchNorm2d(40) if norm else nn.Identity(),
-        nn.ReLU(), nn.Conv2d(40, 24, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 5),
-    ).eval()  # fmt: skip
-    assert [suited(module) for module in model if isinstance(module, nn.Conv2d)] == [False, True, True]
-    x, y = torch.randn(6, 3, 14, 14), torch.randint(0, 5, (6,))
-    weights = {name: torch.rand_like(value) for name, value in model.named_parameters()}
+    model, (x, y) = CifarResNet((1, 1, 1), num_classes=10, width=16, in_channels=1), noisy_digits(120)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    for rows in torch.arange(120).repeat(4).split(30):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x[rows]), y[rows]).backward()
+        optimizer.step()
+    model.eval()
+    engine = SquaredGradients(model, x[:5], precision="bf16")
+    weights = inverse_fisher(fisher_diagonal(model, [(x[:60], y[:60])], engine=engine), damping=1e-8)
+    every, short = all_labels(engine, x, y, weights), shortlist(engine, x, y, weights, batch_size=32)
+    assert short.exact.float().mean() < 0.8, "hardly anything was pruned"
+    best, chosen = every.scores.amin(1), every.scores.gather(1, short.suggested.unsqueeze(1)).squeeze(1)
+    assert (chosen <= best * (1 + 2**-7)).all()
+
+
+def test_a_watched_convolution_stays_as_it_is() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 9, 4)).eval()
+    x, seen = torch.randn(5, 16, 5, 5), []
     engine = SquaredGradients(model, x, precision="bf16")
-    found, logits = engine.contributions(x, lambda z: residuals(z, y).unsqueeze(0), weights)
-    sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in model.named_parameters()}
-    engine.sums(x, y, sums)
-    twin = nn.Sequential(*(Rounded(part) if suited(part) else part for part in model))
-    names = {id(value): name for name, value in model.named_parameters()}
-    expected = {name: torch.zeros(len(x)) for name in weights}
-    squares = {name: torch.zeros_like(value) for name, value in weights.items()}
-    for index in range(len(x)):
-        out = twin(x[index : index + 1])
-        torch.testing.assert_close(logits[index], out[0], rtol=0, atol=2e-3 if norm else 1e-4)
-        grads = torch.autograd.grad(F.cross_entropy(out, y[index : index + 1]), list(twin.parameters()))
-        for parameter, grad in zip(twin.parameters(), grads, strict=True):
-            name = names[id(parameter)]
-            expected[name][index] = (grad.square() * weights[name]).sum()
-            squares[name] += grad.square()
-    for name in weights:
-        close = {"rtol": 4e-2 if norm else 1e-2, "atol": 1e-2 * float(expected[name].max())}
-        torch.testing.assert_close(found[0][name], expected[name], **close)
-        torch.testing.assert_close(
-            sums[name].float(), squares[name], rtol=0.1 if norm else 3e-2, atol=1e-2 * float(squares[name].max())
-        )
+    weights = {name: torch.rand_like(value) for name, value in model.named_parameters()}
+
+    def mine(a: Tensor) -> Tensor:
+        seen.append(len(a))
+        return nn.Conv2d.forward(model[0], a)
+
+    model[0].forward = mine
+    _, logits = engine.scores(x, torch.zeros(5, dtype=torch.long), weights)
+    assert seen == [5] and model[0].forward is mine
+    torch.testing.assert_close(logits, model(x), rtol=1e-5, atol=1e-5)
 
 
 def test_bf16_leaves_the_model_as_it_was_and_follows_its_changes() -> None:

@@ -63,6 +63,22 @@ def make(name: str) -> tuple[nn.Module, Tensor, Tensor]:
     return trained(Scaled(), (8,)) if name == "scaled" else trained(Headless(), (3, 5, 5))
 
 
+@pytest.mark.parametrize("fitted", [False, True])
+def test_scores_that_overflow_end_the_search(fitted: bool) -> None:
+    """Where all labels' scores do, and where only those of wrong labels do."""
+    torch.manual_seed(0)
+    hidden = [nn.Sequential(nn.Linear(*pair), nn.Tanh()) for pair in itertools.pairwise((6, 64, 64, 64))]
+    model, x, y = trained(nn.Sequential(*hidden, nn.Linear(64, C)), (6,), 150 if fitted else 0)
+    engine = SquaredGradients(model, x)
+    weights = {name: torch.full_like(value, 3e38) for name, value in model.named_parameters()}
+    given = (y + 1) % C
+    every, short = (scored(engine, x, given, weights) for scored in (all_labels, shortlist))
+    assert every.given.isinf().any() and torch.equal(short.given, every.given)
+    finite = every.scores.amin(1).isfinite()
+    assert finite.all() if fitted else every.scores.isinf().all(1).any()
+    assert torch.equal(short.suggested[finite], every.suggested[finite])
+
+
 @pytest.mark.parametrize("name", ["resnet", "mlp", "scaled", "headless"])
 @pytest.mark.parametrize("damping", [1e-8, 1e-2])
 def test_shortlist_finds_the_same_label_as_all(name: str, damping: float) -> None:

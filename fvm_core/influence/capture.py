@@ -45,7 +45,7 @@ class Capture:
     `backward` may be called several times after one `forward`; a layer's input is given up as soon as the last gradient
     that needs it has met it. `channels_last`: images go through in that layout. `folded`: a convolution here gives its
     norm's output, and so its gradient is the norm's. `halves`: convolutions that run in bf16, and whose consumer gets
-    input and output gradient in bf16; `half`: that of a Linear layer on positions does, too.
+    input and output gradient in bf16, as that of a Linear layer on positions does then; None: all is fp32.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class Capture:
         calls: dict[str, int],
         *,
         channels_last: bool = False,
-        half: bool = False,
         folded: Mapping[str, Folded] | None = None,
         halves: Mapping[str, HalfConv] | None = None,
     ) -> None:
@@ -72,19 +71,21 @@ class Capture:
         self._consumer: Consumer | None = None
         self._together: frozenset[str] = frozenset()
         self._index = 0
-        self._rounded = frozenset(name for name in calls if half and _rounds(self._modules[name]))
+        self._rounded = frozenset(
+            name for name in calls if name in self._halves or (halves is not None and _rounds(self._modules[name]))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (b, c), attached to a graph that reaches every hooked layer's output."""
         self._inputs, self._leaves = {name: [] for name in self.expected}, []
         self._edges = {name: [] for name in self.expected}
+        convs = {name: self._in_half(name, half) for name, half in self._halves.items()}
+        x = x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
         handles = [
             self._modules[name].register_forward_hook(self._saver(name), prepend=True, with_kwargs=True)
             for name in self.expected
-            if name not in self._halves
+            if name not in convs
         ]
-        convs = {name: self._in_half(name, half) for name, half in self._halves.items()}
-        x = x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
         try:
             with (
                 torch.enable_grad(),
@@ -108,9 +109,8 @@ class Capture:
 
     def _in_half(self, name: str, half: HalfConv) -> Callable[..., Tensor]:
         def forward(input: Tensor) -> Tensor:
-            rounded = input.bfloat16()
-            products = half.products(rounded)
-            return half.whole(self._noted(name, rounded, products) if name in self.expected else products)
+            products = half.products(input)
+            return half.whole(self._noted(name, input, products) if name in self.expected else products)
 
         return forward
 

@@ -1,4 +1,4 @@
-"""Convolutions in bf16 between tensors in fp32: what they multiply is rounded, what they sum, and all else, is not."""
+"""Convolutions in bf16 between tensors in fp32: what they take and give is rounded, their sums and all else are not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fvm_core.influence.remembered import Remembered
 from fvm_core.tuning.precision import has_bf16
 
 LEAST_CHANNELS = 16
-"""Input channels from which all products of a convolution are faster in bf16 (measured on AVX-512)."""
+"""Input channels from which a convolution's products are faster in bf16 (measured on AVX-512)."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,48 @@ class HalfConv:
     bias: Tensor | None
 
     def products(self, a: Tensor) -> Tensor:
-        """Return the convolution of a, bf16 as it, without the bias. A processor that has no bf16 gives the same but
-        for the order of sums."""
-        if has_bf16(a.device):
-            return self.conv._conv_forward(a, self.weight, None)
-        return self.conv._conv_forward(a.float(), self.weight.float(), None).bfloat16()
+        """Return the convolution of the fp32 input a without the bias, in bf16. A processor that has no bf16 gives the
+        same but for the order of sums."""
+        conv = self.conv
+        if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
+            return conv._conv_forward(*self._operands(a), None).bfloat16()
+        return _Products.apply(a, self)
+
+    def _operands(self, *values: Tensor) -> tuple[Tensor, ...]:
+        """Return the values and the filters in bf16; in fp32 with the values of bf16 where that is not in hardware."""
+        rounded = *(value.bfloat16() for value in values), self.weight
+        return rounded if has_bf16(self.weight.device) else tuple(value.float() for value in rounded)
 
     def whole(self, products: Tensor) -> Tensor:
         """Return the layer's output in fp32."""
         return products.float() if self.bias is None else products.float().add_(self.bias)
 
 
+class _Products(torch.autograd.Function):
+    """A convolution that keeps nothing for its way back: PyTorch's would hold the input in bf16, which only the
+    filters' gradient needs, beside the one in fp32."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, half: HalfConv) -> Tensor:
+        ctx.half, ctx.shape, ctx.stride = half, a.shape, a.stride()
+        return half.conv._conv_forward(*half._operands(a), None).bfloat16()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        conv = ctx.half.conv
+        g, weight = ctx.half._operands(grads[0])
+        # Of the input only its shape and layout matter.
+        a = torch.empty_strided(ctx.shape, ctx.stride, dtype=g.dtype, device=g.device)
+        pulled = torch.ops.aten.convolution_backward(
+            g, a, weight, None, conv.stride, conv.padding, conv.dilation, False, [0] * len(conv.stride), conv.groups,
+            [True, False, False],
+        )[0]  # fmt: skip
+        return pulled.bfloat16().float(), None
+
+
 class HalfConvs:
-    """The convolutions among `names` that run in bf16, whether their norm is folded or not; what was rounded is kept
-    until it changes."""
+    """The convolutions among `names` that can run in bf16, whether their norm is folded or not, but for those that
+    somebody's hook watches; what was rounded is kept until it changes."""
 
     def __init__(self, modules: Mapping[str, nn.Module], names: Iterable[str]) -> None:
         self._convs: dict[str, Any] = {name: modules[name] for name in names if suited(modules[name])}
@@ -50,6 +78,8 @@ class HalfConvs:
         """Return {module name: its bf16 form}, of the filters in `folded` where it is there."""
         out = {}
         for name, conv in self._convs.items():
+            if watched(conv):
+                continue
             weight, bias = (folded[name].weight, folded[name].bias) if name in folded else (conv.weight, conv.bias)
             tensors = [weight] if bias is None else [weight, bias]
             out[name] = self._halves.get(name, tensors, partial(_half, conv, weight, bias))
@@ -57,13 +87,12 @@ class HalfConvs:
 
 
 def suited(module: Any) -> bool:
-    """Return whether the module is a convolution that gains by bf16, and nobody's hook watches it."""
+    """Return whether the module is a convolution that gains by bf16."""
     return (
         isinstance(module, nn.modules.conv._ConvNd)
         and module.groups == 1
         and module.in_channels >= LEAST_CHANNELS
         and module.weight.dtype == torch.float32
-        and not watched(module)
     )
 
 

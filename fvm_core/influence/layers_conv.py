@@ -100,9 +100,7 @@ class ConvRule(Rule):
         if paired:
             a, pulls = widened(a), widened(pulls)
         step = max(1, budget // (4 * (shared + (pair_floats(m, *shape) if paired else size * each))))
-        if step < TOGETHER and module.groups == 1 and way.copies:
-            step = max(step, min(TOGETHER, budget // (4 * shared)))
-        step = _even(rows, step)
+        step = self._step(way, module, rows, step, budget // (4 * shared))
         out = weight.new_empty(rows, m)
         for start in range(0, rows, step):
             here = slice(start, start + step)
@@ -158,14 +156,18 @@ class ConvRule(Rule):
         way = way_for(module, a, g)
         total = widened(module.weight).new_zeros(len(module.weight), module.weight[0].numel())
         step = max(1, budget // (4 * self.floats(module, a, g)))
-        if way.copies and module.groups == 1:
-            step = max(step, TOGETHER)  # filter by filter
-        step = _even(len(a), step)
+        step = self._step(way, module, len(a), step, budget // (4 * shared_floats(way, module, a, g)))
         for start in range(0, len(a), step):
             piece = slice(start, start + step)
             for here, grads in self._parts(way, module, a[piece], g[piece].unsqueeze(1), budget, self.scratch):
                 add_squares(total[here].view(-1), grads)
         return whole(way, module, total.view(1, -1))[0]
+
+    def _step(self, way: Ways, module: Any, rows: int, step: int, most: int) -> int:
+        """Return how many of the rows are taken at once, where whole gradients of `step` and patches of `most` fit."""
+        if way.copies and module.groups == 1:  # filter by filter
+            step = max(step, min(TOGETHER, most))
+        return _even(rows, step)
 
     def _ordered(self, way: Ways, module: Any, weight: Tensor) -> Tensor:
         """Return `ordered` weights; those of the last call are kept, since they serve every batch."""

@@ -20,7 +20,7 @@ from fvm_core.influence.plan import Plan, make_plan
 from fvm_core.influence.settings import PRECISIONS
 
 HIDDEN_TOP = 4
-"""Hidden layers with matrices or filters among the `top_layers`."""
+"""Hidden layers with matrices or filters among the `top_layers`, at most (measured)."""
 
 
 def residuals(logits: Tensor, labels: Tensor) -> Tensor:
@@ -41,9 +41,10 @@ class SquaredGradients:
     The model is run in eval mode and left as it was. Memory: one batch's activations and output gradients (of several
     labels: up to HELD_BYTES), and `budget` bytes for one layer's per-sample gradients; never (b, p).
     `precision` "bf16": convolutions (but those of a few channels or with groups) take input, filters and the gradient
-    at their output in bf16 and sum in fp32, in the passes and in their gradients' squares; so do Linear layers on
-    positions in the squares. All between them (norms, what a block adds, the residual) stays fp32: with bf16 there too
-    scores keep their order less well (tests/benchmarks/bf16_rank.py). Without bf16 in hardware all is rounded alike.
+    at their output in bf16, sum in fp32 and give bf16, in the passes and in their gradients' squares; so do Linear
+    layers on positions in the squares. All between them (biases, norms, what a block adds, the residual) stays fp32:
+    with bf16 there too scores keep their order less well (tests/benchmarks/bf16_rank.py). Parameters without a rule are
+    taken from the model in fp32. Without bf16 in hardware the passes are rounded alike, the gradients are not.
     """
 
     precision = "fp32"
@@ -56,7 +57,7 @@ class SquaredGradients:
         self.model, self.budget, self.precision = model, budget or default_budget(example.device), precision
         self.plan: Plan = make_plan(model, example)
         self._norms = FoldedNorms(self.plan.modules, self.plan.pairs, channels_last=self.plan.channels_last)
-        self._convs = HalfConvs(self.plan.modules, self.plan.rules if precision == "bf16" else ())
+        self._convs = HalfConvs(self.plan.modules, self.plan.rules)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ class SquaredGradients:
         """Run the model on x (b, ...) once, for any number of backward passes within the block."""
         folded = self._norms.now()
         local = self._local(weights, folded)
-        with self._captured(x, local, folded, self._convs.now(folded)) as (capture, logits):
+        with self._captured(x, local, folded, self._halves(folded)) as (capture, logits):
             yield ForwardPass(self.model, self.plan, self.budget, x, weights, local, capture, logits)
 
     @contextmanager
@@ -78,7 +79,7 @@ class SquaredGradients:
 
         Where samples of a batch affect each other there is no rule, and the logits have no graph.
         """
-        with self._captured(x, layers) as both:
+        with self._captured(x, layers, {}, None) as both:
             yield both
 
     @contextmanager
@@ -86,8 +87,8 @@ class SquaredGradients:
         self,
         x: Tensor,
         layers: Iterable[str] | None,
-        folded: Mapping[str, Folded] | None = None,
-        halves: Mapping[str, HalfConv] | None = None,
+        folded: Mapping[str, Folded],
+        halves: Mapping[str, HalfConv] | None,
     ) -> Iterator[tuple[Capture, Tensor]]:
         calls = {name: self.plan.calls[name] for name in (self.plan.calls if layers is None else layers)}
         with evaluating(self.model):
@@ -96,11 +97,13 @@ class SquaredGradients:
                 self.plan.modules,
                 calls,
                 channels_last=self.plan.channels_last,
-                half=halves is not None and self.precision == "bf16",
                 folded=folded,
                 halves=halves,
             )
             yield capture, self._alone(x) if self.plan.alone else capture.forward(x)
+
+    def _halves(self, folded: Mapping[str, Folded]) -> dict[str, HalfConv] | None:
+        return self._convs.now(folded) if self.precision == "bf16" else None
 
     def contributions(
         self, x: Tensor, cotangents: Callable[[Tensor], Tensor], weights: Mapping[str, Tensor]
@@ -115,18 +118,18 @@ class SquaredGradients:
             return run.contributions(list(cotangents(logits))), logits
 
     def top_layers(self, weights: Mapping[str, Tensor]) -> frozenset[str]:
-        """Return the layers with a rule that run last: the head, and four more weight matrices or filters above which
-        no backward pass is dear. With `weights` of theirs; empty where there are none."""
-        names: list[str] = []
-        matrices = 0
-        for name in reversed(self.plan.owned):
-            if any(own in weights for own in self.plan.owned[name].values()):
-                names.append(name)
-                weight = getattr(self.model.get_submodule(name), "weight", None)
-                matrices += weight is not None and weight.dim() > 1
-            if matrices > HIDDEN_TOP:
-                break
-        return frozenset(names)
+        """Return the layers with a rule that run last: the head, and up to four more weight matrices or filters (of a
+        small model half of them), above which no backward pass is dear. With `weights` of theirs; empty where there are
+        none."""
+        own = self.plan.owned
+        layers = [name for name in reversed(own) if any(of in weights for of in own[name].values())]
+        wide = [name for name in layers if self._is_wide(name)]
+        hidden = min(HIDDEN_TOP, len(wide) // 2)
+        return frozenset(layers[: layers.index(wide[hidden]) + 1] if hidden else ())
+
+    def _is_wide(self, layer: str) -> bool:
+        weight = getattr(self.plan.modules[layer], "weight", None)
+        return weight is not None and weight.dim() > 1
 
     def sums(self, x: Tensor, y: Tensor, totals: dict[str, Tensor]) -> None:
         """Add the sum over samples of squared gradients of cross-entropy to `totals` {parameter: float64}, in place."""
@@ -146,7 +149,7 @@ class SquaredGradients:
                     value.mul_(per_filter(folded[layer].squares, value))
                 totals[owned[key]] += value
 
-        with self._captured(x, None, folded, self._convs.now(folded)) as (capture, logits):
+        with self._captured(x, None, folded, self._halves(folded)) as (capture, logits):
             pull = pull_of(logits.detach())
             capture.backward(logits, [pull], consume)
             if not self.plan.fallback:

@@ -12,7 +12,7 @@ from fvm_core.influence.capture import evaluating
 from fvm_core.influence.per_sample import SquaredGradients, residuals
 
 AT_ONCE = 3
-SLACK = 1e-4
+SLACK = {"fp32": 1e-4, "bf16": 2**-6}
 """A label is given up only when its lower bound is above the best score by this fraction: rounding cannot decide."""
 
 
@@ -58,7 +58,7 @@ def shortlist(
     s is a sum over layers of numbers >= 0, so what the last layers give (`top_layers`) is a lower bound of s, for which
     only the end of the network is gone back through: it is taken for every label. The rest is taken for the given label
     and for the most promising others, from the smallest bound up; one whose bound exceeds the best exact s cannot win
-    and keeps its bound.
+    and keeps its bound. In bf16, labels whose scores differ by less than its rounding may change places.
     """
     top = engine.top_layers(weights)
     if not top or {name for layer in top for name in engine.plan.owned[layer].values()} >= set(weights):
@@ -75,19 +75,19 @@ def shortlist(
     given = y.unsqueeze(1)
     scores = bounds.scatter_add(1, given, below.unsqueeze(1))
     exact = torch.zeros_like(scores, dtype=torch.bool).scatter(1, given, True)
-    size = 1
+    size, slack = 1, SLACK[engine.precision]
     while True:
         best = scores.masked_fill(~exact, torch.inf).amin(1, keepdim=True)
-        open_labels = ((scores <= best * (1 + SLACK)) & ~exact).sum(1)
+        # A bound that overflows cannot win, even where the best score does, too.
+        open_labels = ((scores <= best * (1 + slack)) & ~exact & scores.isfinite()).sum(1)
         # Those with as many labels left lie together: all samples of a batch get as many.
-        order = open_labels.argsort(descending=True)
-        order = order[open_labels[order] > 0]
+        order = open_labels.argsort(descending=True)[: int((open_labels > 0).sum())]
         if len(order) == 0:
             break
         bound, label = scores.masked_fill(exact, torch.inf).topk(min(size, scores.shape[1]), dim=1, largest=False)
         for rows in order.split(batch_size):
-            wanted = min(size, int(open_labels[rows].max()))
-            # A label beyond the last one left repeats it.
+            wanted = min(size, int(open_labels[rows[0]]))
+            # Beyond the last label left stands the first one again.
             chosen = torch.where(bound[rows].isinf(), label[rows, :1], label[rows])[:, :wanted]
             with engine.running(x[rows], weights) as run:
                 pulls = [residuals(logits[rows], labels) for labels in chosen.unbind(1)]

@@ -12,14 +12,15 @@ class Scratch:
     """Named pieces of memory, each as large as the largest tensor that was asked for; what they hold is overwritten."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Tensor] = {}
+        self._held: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
 
     def room(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Return an uninitialised contiguous tensor of `shape`, with the dtype and device of `like`."""
         size = math.prod(shape)
-        held = self._held.get(name)
-        if held is None or held.numel() < size or held.dtype != like.dtype or held.device != like.device:
-            held = self._held[name] = torch.empty(size, dtype=like.dtype, device=like.device)
+        key = name, like.dtype, like.device
+        held = self._held.get(key)
+        if held is None or held.numel() < size:
+            held = self._held[key] = torch.empty(size, dtype=like.dtype, device=like.device)
         return held[:size].view(shape)
 
     def copied(self, name: str, view: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ PRECISIONS = ("fp32", "bf16")
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings:
     """`damping`: d in s = sum g^2 / (F + d) (Eq. 21, 25). `relabel`: all classes exactly; only those that can win
-    (`shortlist`, the same suggestion); or none. `precision`: that of the products within a layer whose gradients are
-    squared; sums, passes and curvature by LiSSA, DataInf or EK-FAC stay fp32. `limit`: score a random sample of so many
-    rows, drawn by `seed`.
+    (`shortlist`, the same suggestion); or none. `precision`: that of what convolutions multiply, in the passes and in
+    their squared gradients; sums, all else and curvature by LiSSA, DataInf or EK-FAC stay fp32. `limit`: score a random
+    sample of so many rows, drawn by `seed`.
 
     LiSSA (Eq. 6): `lissa_depth` steps r <- v + (1 - lissa_damping) r - H r / lissa_scale, averaged over
     `lissa_repeats`; the inverse is that of H + lissa_damping * lissa_scale. `lissa_scale` None: from the Hessian's top

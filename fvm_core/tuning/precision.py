@@ -43,7 +43,7 @@ def fit_threads(parameters: int, device: torch.device) -> None:
 def has_bf16(device: torch.device) -> bool:
     """Say whether `device` multiplies bf16 in hardware (on a CPU without, bf16 is slower than fp32)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device)[0] >= 8
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
