@@ -82,8 +82,8 @@ def choose_settings(methods: Sequence[str]) -> ScoreSettings:
         ),
         "precision": five.selectbox(
             "Precision", PRECISIONS, index=PRECISIONS.index(DEFAULTS.precision), key="score_precision",
-            help="Of the products within a layer whose gradients are squared. bf16 ranks as fp32 does (correlation "
-            "above 0.9999 on 1,000 images of CIFAR-10N); it saves time for wide models where the hardware has bf16.",
+            help="Of what convolutions multiply. bf16 ranks nearly as fp32 does (correlation above 0.9999 on 2,000 "
+            "images of CIFAR-10N); it saves time for wide models where the hardware has bf16.",
         ),
     }  # fmt: skip
     if {"standard", "influence_lissa"} & set(methods):

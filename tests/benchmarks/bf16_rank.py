@@ -28,7 +28,7 @@ from tests.benchmarks.scoring_works import Case, cases, images, make_bench
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--validation", type=int, default=500)
     parser.add_argument("--wide", type=Path, help="folder of a tuned ResNet-18 of width 16")
     parser.add_argument("--out", type=Path)
