@@ -19,7 +19,8 @@ def test_pairs_equal_built_gradients(b: int, m: int, t: int, inner: int, filters
     grads = torch.einsum("bmot,bti->bmoi", pulls.double(), columns.double())
     expected = (grads.square() * weight.double()).sum((2, 3))
     scratch = Scratch()
-    scratch.room("metric", (10**5,), pulls).fill_(torch.nan)  # what the memory held before must not matter
+    for name in ("metric", "half", "pairs"):
+        scratch.room(name, (10**5,), pulls).fill_(torch.nan)  # what the memory held before must not matter
     found = weighted_by_pairs(columns, pulls, weight, scratch)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
 

@@ -11,6 +11,11 @@ from torch.nn import functional as F
 from fvm_core.influence.scratch import Scratch
 
 
+def pads_otherwise(module: Any) -> bool:
+    """Return whether the padding must be made explicit: operators themselves take widths of zeros only."""
+    return isinstance(module.padding, str) or module.padding_mode != "zeros"
+
+
 def padded(module: Any, a: Tensor) -> Tensor:
     """Return the input with the module's padding made explicit, so that a convolution without padding remains."""
     axes = len(module.kernel_size)

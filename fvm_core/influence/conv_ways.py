@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fvm_core.influence.conv_patches import channel_patches, padded, patches
+from fvm_core.influence.conv_patches import channel_patches, padded, pads_otherwise, patches
 from fvm_core.influence.scratch import Scratch
 
 MANY_POSITIONS, FEW_CHANNELS = 128, 32
@@ -77,7 +77,7 @@ def by_grouped_convolution(module: Any, a: Tensor, g: Tensor) -> Tensor:
     """Samples laid side by side as groups: one weight gradient of a grouped convolution is that of each sample."""
     axes = len(module.kernel_size)
     rows, filters = g.shape[:2]
-    explicit = isinstance(module.padding, str) or module.padding_mode != "zeros"
+    explicit = pads_otherwise(module)
     a = padded(module, a) if explicit else a
     padding = [0] * axes if explicit else list(module.padding)
     return torch.ops.aten.convolution_backward(

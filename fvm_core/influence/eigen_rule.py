@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from fvm_core.influence.folded_norms import FoldedNorms
-from fvm_core.influence.half_convs import HalfConvs
 from fvm_core.influence.kronecker import Basis, output_gradient, positions, sides, unfolded
 from fvm_core.influence.layers import Calls, Rule, contract
 from fvm_core.influence.per_sample import SquaredGradients
@@ -117,7 +116,7 @@ class EigenGradients(SquaredGradients):
         self.plan = replace(
             engine.plan, rules={**engine.plan.rules, **rules}, owned={**engine.plan.owned, **owned}, pairs=()
         )  # fmt: skip
-        self._norms, self._convs = FoldedNorms(self.plan.modules, ()), HalfConvs(self.plan.modules, ())
+        self._norms = FoldedNorms(self.plan.modules, ())
 
     def shapes(self) -> dict[str, torch.Size]:
         within = {name for basis in self.bases.values() for name in basis.names}

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fvm_core.influence.conv_patches import padded
+from fvm_core.influence.conv_patches import padded, pads_otherwise
 
 POSITIONS = 32
 FILTERS, COLUMNS = 64, 64
@@ -103,7 +103,7 @@ def _laid_out(module: Any, a: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Launch
         stride = dilation = kernel
         groups = 1
     else:
-        explicit = isinstance(module.padding, str) or module.padding_mode != "zeros"
+        explicit = pads_otherwise(module)
         a = padded(module, a) if explicit else a
         kernel, stride, dilation, groups = module.kernel_size, module.stride, module.dilation, module.groups
         padding = (0,) * len(kernel) if explicit else module.padding

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fvm_core.influence.conv_patches import pads_otherwise
 from fvm_core.influence.folded_norms import Folded, per_filter, watched
 from fvm_core.influence.remembered import Remembered
 from fvm_core.tuning.precision import has_bf16
@@ -29,10 +30,10 @@ class HalfConv:
     def products(self, a: Tensor) -> Tensor:
         """Return the convolution of the fp32 input a without the bias, in bf16. A processor that has no bf16 gives the
         same but for the order of sums."""
-        conv = self.conv
-        if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
-            return conv._conv_forward(*self._operands(a), None).bfloat16()
-        return _Products.apply(a, self)
+        return self._products(a) if pads_otherwise(self.conv) else _Products.apply(a, self)
+
+    def _products(self, a: Tensor) -> Tensor:
+        return self.conv._conv_forward(*self._operands(a), None).bfloat16()
 
     def _operands(self, *values: Tensor) -> tuple[Tensor, ...]:
         """Return the values and the filters in bf16; in fp32 with the values of bf16 where that is not in hardware."""
@@ -51,7 +52,7 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, half: HalfConv) -> Tensor:
         ctx.half, ctx.shape, ctx.stride = half, a.shape, a.stride()
-        return half.conv._conv_forward(*half._operands(a), None).bfloat16()
+        return half._products(a)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

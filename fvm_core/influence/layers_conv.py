@@ -155,8 +155,9 @@ class ConvRule(Rule):
     def _summed_weight(self, module: Any, a: Tensor, g: Tensor, budget: int) -> Tensor:
         way = way_for(module, a, g)
         total = widened(module.weight).new_zeros(len(module.weight), module.weight[0].numel())
-        step = max(1, budget // (4 * self.floats(module, a, g)))
-        step = self._step(way, module, len(a), step, budget // (4 * shared_floats(way, module, a, g)))
+        shared = shared_floats(way, module, a, g)
+        step = max(1, budget // (4 * (shared + module.weight.numel())))
+        step = self._step(way, module, len(a), step, budget // (4 * shared))
         for start in range(0, len(a), step):
             piece = slice(start, start + step)
             for here, grads in self._parts(way, module, a[piece], g[piece].unsqueeze(1), budget, self.scratch):

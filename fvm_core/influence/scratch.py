@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Scratch:
-    """Named pieces of memory, each as large as the largest tensor that was asked for; what they hold is overwritten."""
+    """Named pieces of memory, each as large as the largest tensor of its dtype asked for; they are overwritten."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
