@@ -286,16 +286,6 @@ def test_relative_paths_hold_from_where_the_job_was_started(
     assert os.readlink(f"/proc/{worker_pid(workspace, job_id)}/cwd") == str(tmp_path)
 
 
-def test_workers_keep_their_memory_unless_the_user_says_otherwise(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
-    job_id = count(workspace, steps=ENDLESS)
-    until(workspace, job_id, lambda status: status.state == "running")
-    found = Path(f"/proc/{worker_pid(workspace, job_id)}/environ").read_bytes().split(b"\0")
-    assert {b"MALLOC_TRIM_THRESHOLD_=1073741824", b"MALLOC_MMAP_THRESHOLD_=65536"} <= set(found)
-
-
 def test_delete_job_removes_the_folder(workspace: Workspace) -> None:
     job_id = count(workspace, steps=1)
     wait_job(workspace, job_id, timeout=WAIT)

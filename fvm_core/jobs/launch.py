@@ -25,9 +25,6 @@ from fvm_core.jobs.worker import fresh_status, work
 from fvm_core.workspace import Workspace
 
 ROOT = Path(fvm_core.__file__).resolve().parents[1]
-KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
-"""glibc then keeps a batch's memory for the next one: fresh pages from the system took a tenth of a training step and
-of a score (AMD EPYC, ResNet-18 of width 8)."""
 PATIENCE = 2.0
 
 
@@ -161,7 +158,7 @@ def _lock_idle(folder: JobFolder, participle: str) -> FileLock:
 
 def _spawn(folder: JobFolder, lock: FileLock) -> None:
     """Start the detached worker and hand it the lock; our copy is closed whatever happens."""
-    environment = KEPT_MEMORY | os.environ | {"FVM_STUDIO_HOME": str(folder.workspace.root), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"FVM_STUDIO_HOME": str(folder.workspace.root), "PYTHONUNBUFFERED": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     command = [sys.executable, "-P", "-m", "fvm_core", "job", str(folder.root), "--lock", str(lock.descriptor)]
     try:

@@ -13,7 +13,7 @@ Each case runs in a process of its own; the works take turns, `--repeats` rounds
 step is forward and backward in training mode, channels last, as the app trains (contiguous beside it). Where the
 processor multiplies bf16, a step under autocast and scores and Fisher in bf16 are timed too. Peak memory is the peak of
 a fresh process for each work, less what the process held with model and images before it. With `--keep-memory` all
-works run with the settings of glibc that the app gives its jobs: freed memory is kept for the next batch. Work that
+works run with the settings of glibc that the app's jobs have: freed memory is kept for the next batch. Work that
 takes much memory, vmap above all, gains most by it. With one thread the clock is the processor's, which other work on
 the machine disturbs less: with two it is the wall's. The shortlist is handed four batches at once, as the app does it
 (two with 100 labels). Models that are not tuned ones are trained for some steps first: what a shortlist can leave out
@@ -37,7 +37,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fvm_core.jobs.launch import KEPT_MEMORY
+from fvm_core.jobs.kept_memory import keep_freed_memory
 
 BARS = {
     "score_to_train": "<= 1.5", "score_to_train_bf16": "<= 1.5", "vmap_to_score": ">= 2",
@@ -61,6 +61,8 @@ def main() -> None:
     if args.kronfluence:
         sys.path.append(str(args.kronfluence))  # behind `tests`, which is imported by now: it has one of its own
     if args.child:
+        if args.keep_memory and not keep_freed_memory():
+            parser.error("`--keep-memory` needs glibc, and none of its settings in the environment.")
         print(json.dumps(timed(args) if args.child == "time" else remembered(args)))
         return
     from tests.benchmarks.scoring_works import cases
@@ -91,8 +93,8 @@ def child(args: argparse.Namespace, index: int, work: str) -> dict[str, float]:
     command += ["--repeats", str(args.repeats), "--threads", str(args.threads)]
     for name in ("kronfluence", "wide"):
         command += [f"--{name}", str(getattr(args, name))] if getattr(args, name) else []
+    command += ["--keep-memory"] if args.keep_memory else []
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "PYTHONWARNINGS": "ignore"}
-    environment |= KEPT_MEMORY if args.keep_memory else {}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
