@@ -2,8 +2,10 @@ import errno
 import io
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -54,6 +56,55 @@ def test_second_reader_decodes_nothing(spec: DatasetSpec, tmp_path: Path, monkey
     monkeypatch.setattr("fvm_core.data.cache.decode_image", None)
     assert second.read([5])[0, 0, 0, 0] == 5
     assert sorted(second.set_aside) == [3, 6]
+
+
+def watched(cache: PixelCache, see: Callable[[int], None]) -> Callable[[int], Any]:
+    """What decodes an image of this cache, after `see` has heard of it."""
+    decode = cache._try
+
+    def run(index: int) -> Any:
+        see(index)
+        return decode(index)
+
+    return run
+
+
+def test_processes_that_begin_elsewhere_share_the_decoding(
+    spec: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one runs as a whole in the middle of the first; what both do is every image once, garbage too."""
+    monkeypatch.setattr("fvm_core.data.cache.CHUNK", 2)
+    caches = [PixelCache(open_dataset(spec), size=2, channels=1, folder=tmp_path / "cache") for _ in range(2)]
+    order: list[tuple[int, int]] = []
+    for number, cache in enumerate(caches):
+        monkeypatch.setattr(cache, "_try", watched(cache, lambda index, n=number: order.append((n, index))))
+    told: list[int] = []
+
+    def between(done: int, total: int) -> None:
+        told.append(done)
+        if done == 4:
+            caches[1].fill(begin=0.5)
+
+    caches[0].fill(between)
+    assert sorted(index for _, index in order) == list(range(10))
+    assert [sorted(index for n, index in order if n == number) for number in (0, 1)] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7, 8, 9],
+    ]
+    assert told == [0, 2, 4, 6, 8, 10]
+    for cache in caches:
+        assert cache.read([9, 0, 4])[:, 0, 0, 0].tolist() == [9, 0, 4] and sorted(cache.set_aside) == [3, 6]
+
+
+def test_one_begins_in_the_middle_and_ends_with_all(
+    spec: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fvm_core.data.cache.CHUNK", 1)
+    cache = PixelCache(open_dataset(spec), size=2, channels=1, folder=tmp_path / "cache")
+    order: list[int] = []
+    monkeypatch.setattr(cache, "_try", watched(cache, order.append))
+    cache.fill(begin=0.75)
+    assert order == [7, 8, 9, 0, 1, 2, 3, 4, 5, 6]
 
 
 def test_other_labels_share_the_cache_and_other_rows_do_not(spec: DatasetSpec, tmp_path: Path) -> None:

@@ -179,3 +179,27 @@ def test_the_model_is_left_as_it_was_after_an_error() -> None:
         assert "forward" in vars(model.conv1)
         raise KeyError("of the model")
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_a_fused_optimizer_or_data_changes_is_seen(precision: str) -> None:
+    """Neither tells PyTorch: the tensors and their versions stay as they were."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(64, 4)
+    ).eval()
+    x, y = torch.randn(6, 16, 6, 6), torch.randint(0, 4, (6,))
+    weights = {name: torch.rand_like(value) for name, value in model.named_parameters()}
+    engine = SquaredGradients(model, x, precision=precision)
+    before = engine.scores(x, y, weights)[0]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, fused=True)
+    for change in (optimizer.step, lambda: model[1].running_mean.data.add_(0.5)):  # type: ignore[union-attr]
+        nn.functional.cross_entropy(model(x), y).backward()
+        versions = [value._version for value in (model[0].weight, model[3].weight, model[1].running_mean)]
+        change()
+        assert versions == [value._version for value in (model[0].weight, model[3].weight, model[1].running_mean)]
+        after = engine.scores(x, y, weights)[0]
+        fresh = SquaredGradients(model, x, precision=precision).scores(x, y, weights)[0]
+        torch.testing.assert_close(after, fresh, rtol=1e-6, atol=0)
+        assert ((after - before).abs() > 1e-3 * before).any()
+        before = after

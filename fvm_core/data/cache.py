@@ -74,8 +74,13 @@ class PixelCache:
                 raise DataError(f"image {name!r} is unreadable: {reason} Leave out the images that were set aside.")
         return self._pixels[wanted]
 
-    def fill(self, progress: Callable[[int, int], None] | None = None, *, retry: bool = False) -> None:
+    def fill(
+        self, progress: Callable[[int, int], None] | None = None, *, retry: bool = False, begin: float = 0.0
+    ) -> None:
         """Decode every image that is missing (with `retry` also those set aside before), reporting (done, n).
+
+        `begin` (0 to 1) is where among them to begin: processes that begin at different places share the work, for
+        each leaves out what others have done by then. In the end all are there, whatever became of the others.
 
         Raises:
             DataError: no image at all is readable.
@@ -97,11 +102,14 @@ class PixelCache:
         if progress:
             progress(done, n)
         missing = missing[np.argsort(self.dataset.rows[missing], kind="stable")]
+        missing = np.roll(missing, -int(begin * len(missing)))
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             for start in range(0, len(missing), CHUNK):
                 chunk = missing[start : start + CHUNK]
-                self._decode(chunk, pool)
                 done += len(chunk)
+                chunk = chunk[self._status[chunk] == MISSING]
+                if len(chunk):
+                    self._decode(chunk, pool)
                 if progress:
                     progress(done, n)
         if n and not len(self.usable()):

@@ -24,7 +24,8 @@ def affine_norms(modules: Iterable[nn.Module]) -> AbstractContextManager[None]:
 def _affine(module: Any) -> Callable[[Tensor], Tensor]:
     """Return the forward of a BatchNorm2d: as one multiply-add where that is the same."""
 
-    def forward(a: Tensor) -> Tensor:
+    def forward(input: Tensor) -> Tensor:
+        a = input
         mean = module.running_mean
         if module.training or a.dim() != 4 or a.dtype != mean.dtype or a.shape[1] != len(mean):
             return type(module).forward(module, a)

@@ -13,6 +13,7 @@ from fvm_core.influence.affine_norms import affine_norms
 from fvm_core.influence.folded_norms import Folded, folded_norms
 from fvm_core.influence.half_convs import HalfConv
 from fvm_core.influence.layers import Calls
+from fvm_core.influence.probing import leaves
 
 Consumer = Callable[[str, list[int], list[Calls]], None]
 """Called as consumer(module name, indices of cotangents, calls of each): every layer and cotangent comes once."""
@@ -77,7 +78,7 @@ class Capture:
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (b, c), attached to a graph that reaches every hooked layer's output."""
-        self._inputs, self._leaves = {name: [] for name in self.expected}, []
+        self._inputs = {name: [] for name in self.expected}
         self._edges = {name: [] for name in self.expected}
         convs = {name: self._in_half(name, half) for name, half in self._halves.items()}
         x = x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
@@ -96,6 +97,7 @@ class Capture:
         finally:
             for handle in handles:
                 handle.remove()
+        self._leaves = leaves(logits)  # ours, and what the model made one itself
         for name, count in self.expected.items():
             if len(self._inputs[name]) != count:
                 raise RuntimeError(f"layer `{name}` ran {len(self._inputs[name])} times, {count} in the plan")
@@ -118,11 +120,12 @@ class Capture:
         """Keep the input of a layer, wait for the gradient at its output, and return that output."""
         call = len(self._inputs[name])
         self._inputs[name].append(a.detach())
+        if not torch.is_grad_enabled():  # within the model's own `no_grad`: its gradient is zero
+            return out
         self.bytes_out[name] = out.numel() * out.element_size()
         if not out.requires_grad:
             # A clone: later code may change the output in place, which autograd forbids on a leaf.
-            self._leaves.append(out.detach().requires_grad_())
-            out = self._leaves[-1].clone()
+            out = out.detach().requires_grad_().clone()
         # Of the output as it is here: later code may change it in place.
         self._edges[name].append(get_gradient_edge(out))
         out.register_hook(lambda grad: self._arrived(name, call, grad.detach()))

@@ -50,5 +50,6 @@ def flat_scores(model: nn.Module, x: Tensor, y: Tensor, validation: Batches, *, 
     The short way for a few samples; the scoring job makes the Fisher once and streams.
     """
     engine = SquaredGradients(model, x)
-    weights = inverse_fisher(fisher_diagonal(model, validation, engine=engine), damping=damping, dtype=x.dtype)
+    dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
+    weights = inverse_fisher(fisher_diagonal(model, validation, engine=engine), damping=damping, dtype=dtype)
     return engine.scores(x, y, weights)[0]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fvm_core.influence.layers import Rule
-from fvm_core.influence.remembered import Remembered
+from fvm_core.influence.remembered import Remembered, contents
 from fvm_core.models.forwards import other_forwards
 
 LEAST_WEIGHT, MOST_SHIFT = 1e-10, 30.0
@@ -75,11 +75,11 @@ class FoldedNorms:
 
     def now(self) -> dict[str, Folded]:
         """Return {convolution: folded}."""
+        free = [each for each in self._pairs if not (each[2].training or watched(each[1]) or watched(each[2]))]
+        tensors = [_tensors(conv, norm) for _, conv, norm in free]
         found = {}
-        for pair, conv, norm in self._pairs:
-            if norm.training or watched(conv) or watched(norm):
-                continue
-            made = self._folded.get(pair, _tensors(conv, norm), partial(_fold, pair, conv, norm, self._kind))
+        for (pair, conv, norm), own, sums in zip(free, tensors, contents(tensors), strict=True):
+            made = self._folded.get(pair, own, partial(_fold, pair, conv, norm, self._kind), contents=sums)
             if made is not None:
                 found[pair.conv] = made
         return found

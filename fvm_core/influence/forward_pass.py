@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fvm_core.influence.capture import Capture
 from fvm_core.influence.fallback import fallback_gradients
 from fvm_core.influence.folded_norms import RULE, Folded
-from fvm_core.influence.layers import Calls, Rule, contract
+from fvm_core.influence.layers import Calls, Rule, contract, widened
 from fvm_core.influence.plan import Plan
 
 HELD_BYTES = 64 * 2**20
@@ -69,13 +69,13 @@ class ForwardPass:
                 self.logits, pulls[start : start + size], consume, together=together, layers=wanted,
                 downward=layers is None, last=last and start + size >= len(pulls),
             )  # fmt: skip
+        nothing = self._nothing()
         for found, pull in zip(out, pulls, strict=True):
             others = fallback_gradients(self.model, rest, self.x, pull, budget=self.budget, by_loop=plan.by_loop)
             for rows, grads in others if rest else ():
                 for name, value in grads.items():
-                    whole = found.setdefault(name, self.x.new_zeros(len(self.x)))
-                    whole[rows] = contract(value.square(), self.weights[name].reshape(-1))
-        nothing = self.x.new_zeros(len(self.x))
+                    whole = found.setdefault(name, torch.zeros_like(nothing))
+                    whole[rows] = contract(widened(value).square(), self.weights[name].reshape(-1))
         return [{name: found.get(name, nothing) for name in names} for found in out]
 
     def totals(self, pulls: list[Tensor], **parts: Any) -> Tensor:
@@ -83,7 +83,11 @@ class ForwardPass:
         return torch.stack([self._total(found) for found in self.contributions(pulls, **parts)], dim=1)
 
     def _total(self, found: dict[str, Tensor]) -> Tensor:
-        return total(found) if found else self.x.new_zeros(len(self.x), dtype=torch.float64)
+        return total(found) if found else self._nothing().double()
+
+    def _nothing(self) -> Tensor:
+        """Return (b,) zeros in the precision of sums: the images' own may be whole numbers."""
+        return widened(self.logits.detach()).new_zeros(len(self.x))
 
     def _owned(self, layers: frozenset[str]) -> set[str]:
         return {name for layer in layers for name in self.plan.owned[layer].values()}

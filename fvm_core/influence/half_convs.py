@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fvm_core.influence.conv_patches import pads_otherwise
 from fvm_core.influence.folded_norms import Folded, per_filter, watched
-from fvm_core.influence.remembered import Remembered
+from fvm_core.influence.remembered import Remembered, contents
 from fvm_core.tuning.precision import has_bf16
 
 LEAST_CHANNELS = 16
@@ -77,14 +77,16 @@ class HalfConvs:
 
     def now(self, folded: Mapping[str, Folded]) -> dict[str, HalfConv]:
         """Return {module name: its bf16 form}, of the filters in `folded` where it is there."""
-        out = {}
-        for name, conv in self._convs.items():
-            if watched(conv):
-                continue
-            weight, bias = (folded[name].weight, folded[name].bias) if name in folded else (conv.weight, conv.bias)
-            tensors = [weight] if bias is None else [weight, bias]
-            out[name] = self._halves.get(name, tensors, partial(_half, conv, weight, bias))
-        return out
+        free = {name: conv for name, conv in self._convs.items() if not watched(conv)}
+        tensors = {name: _filters(folded.get(name, conv)) for name, conv in free.items()}
+        # What was folded is new where it differs.
+        sums = dict(
+            zip(tensors, contents([[] if name in folded else own for name, own in tensors.items()]), strict=True)
+        )
+        return {
+            name: self._halves.get(name, own, partial(_half, free[name], *own), contents=sums[name])
+            for name, own in tensors.items()
+        }
 
 
 def suited(module: Any) -> bool:
@@ -97,7 +99,11 @@ def suited(module: Any) -> bool:
     )
 
 
+def _filters(given: Any) -> list[Tensor]:
+    return [given.weight] if given.bias is None else [given.weight, given.bias]
+
+
 @torch.no_grad()
-def _half(conv: Any, weight: Tensor, bias: Tensor | None) -> HalfConv:
+def _half(conv: Any, weight: Tensor, bias: Tensor | None = None) -> HalfConv:
     per_channel = None if bias is None else per_filter(bias.detach(), weight[:, 0])
     return HalfConv(conv, weight.detach().bfloat16(), per_channel)

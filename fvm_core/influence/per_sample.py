@@ -15,7 +15,7 @@ from fvm_core.influence.fallback import fallback_gradients
 from fvm_core.influence.folded_norms import Folded, FoldedNorms, per_filter
 from fvm_core.influence.forward_pass import ForwardPass, rules_with, total
 from fvm_core.influence.half_convs import HalfConv, HalfConvs
-from fvm_core.influence.layers import Calls, default_budget
+from fvm_core.influence.layers import Calls, default_budget, widened
 from fvm_core.influence.plan import Plan, make_plan
 from fvm_core.influence.settings import PRECISIONS
 
@@ -39,7 +39,8 @@ class SquaredGradients:
     """Scores and sums of squared per-sample gradients of one model on inputs of one shape.
 
     The model is run in eval mode and left as it was. Memory: one batch's activations and output gradients (of several
-    labels: up to HELD_BYTES), and `budget` bytes for one layer's per-sample gradients; never (b, p).
+    labels: up to HELD_BYTES), `budget` bytes for one layer's per-sample gradients, never (b, p); and up to four times
+    the parameters, for filters and weights as they are multiplied. One thread at a time.
     `precision` "bf16": convolutions (but those of a few channels or with groups) take input, filters and the gradient
     at their output in bf16, sum in fp32 and give bf16, in the passes and in their gradients' squares; so do Linear
     layers on positions in the squares. All between them (biases, norms, what a block adds, the residual) stays fp32:
@@ -158,7 +159,7 @@ class SquaredGradients:
                 self.model, self.plan.fallback, x, pull, budget=self.budget, by_loop=self.plan.by_loop
             ):
                 for name, value in grads.items():
-                    totals[name] += value.square().sum(0).double().view_as(totals[name])
+                    totals[name] += widened(value).square().sum(0).double().view_as(totals[name])
 
     def scores(self, x: Tensor, y: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return s (b,) float64 for the labels y (b,) and the logits (b, c)."""
@@ -180,11 +181,16 @@ class SquaredGradients:
 
     def _local(self, weights: Mapping[str, Tensor], folded: Mapping[str, Folded]) -> dict[str, Mapping[str, Tensor]]:
         known = self.shapes()
+        kinds = {name: torch.promote_types(p.dtype, torch.float32) for name, p in self.model.named_parameters()}
+        if not weights:
+            raise SettingsError("`weights` must hold a tensor for at least one parameter, got none.")
         for name, weight in weights.items():
             if name not in known or weight.shape != known[name]:
                 raise SettingsError(
                     f"`weights` must hold tensors of the model's parameter shapes, got {name} {tuple(weight.shape)}."
                 )
+            if weight.dtype != kinds.get(name, weight.dtype):
+                raise SettingsError(f"`weights` of {name} must be {kinds[name]} for this model, got {weight.dtype}.")
         local: dict[str, Mapping[str, Tensor]] = {}
         for layer, owned in self.plan.owned.items():
             chosen = {key: weights[name] for key, name in owned.items() if name in weights}
@@ -198,8 +204,8 @@ class SquaredGradients:
 
 
 def check_labels(y: Tensor, x: Tensor) -> None:
-    """Raise DataError unless y is one integer label for each row of x."""
-    if y.dim() != 1 or len(y) != len(x) or y.is_floating_point():
+    """Raise DataError unless y is one integer label for each row of x, and there is one."""
+    if y.dim() != 1 or len(y) != len(x) or y.is_floating_point() or len(y) == 0:
         raise DataError(
             f"`y` must hold one integer label for each of {len(x)} samples, got {tuple(y.shape)} {y.dtype}."
         )

@@ -42,6 +42,11 @@ def readers(outputs: Iterable[Tensor]) -> dict[Any, int]:
     return counts
 
 
+def leaves(output: Tensor) -> list[Tensor]:
+    """Return the tensors that gradients at `output` flow back to in the end."""
+    return [node.variable for node in readers([output]) if hasattr(node, "variable")]
+
+
 def parameter_uses(outputs: Iterable[Tensor]) -> dict[int, int]:
     """Return {id(parameter): how many operations of the graph behind `outputs` read it}."""
     uses: dict[int, int] = {}

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fvm_core.errors import DataError
 from fvm_core.influence.capture import evaluating
-from fvm_core.influence.per_sample import SquaredGradients, residuals
+from fvm_core.influence.per_sample import SquaredGradients, check_labels, residuals
 
 AT_ONCE = 3
 SLACK = {"fp32": 1e-4, "bf16": 2**-6}
@@ -31,12 +32,23 @@ class LabelScores:
 def all_labels(
     engine: SquaredGradients, x: Tensor, y: Tensor, weights: Mapping[str, Tensor], *, classes: int | None = None
 ) -> LabelScores:
-    """Return s for the first `classes` labels (None: all) of each sample; one forward, `classes` backward passes."""
+    """Return s for the first `classes` labels (None: all) of each sample; one forward, `classes` backward passes.
+
+    Raises:
+        DataError: y is not one of these labels for each sample.
+    """
     classes = classes or _width(engine, x)
+    _check(x, y, classes)
     labels = torch.arange(classes, device=x.device).expand(len(x), classes)
     scores, logits = engine.label_scores(x, labels, weights)
     given = scores.gather(1, y.unsqueeze(1)).squeeze(1)
     return LabelScores(given, scores, torch.ones_like(scores, dtype=torch.bool), scores.argmin(1), logits)
+
+
+def _check(x: Tensor, y: Tensor, classes: int) -> None:
+    check_labels(y, x)
+    if not 0 <= int(y.min()) <= int(y.max()) < classes:
+        raise DataError(f"`y` must hold labels 0 to {classes - 1}, got {int(y.min())} to {int(y.max())}.")
 
 
 def _width(engine: SquaredGradients, x: Tensor) -> int:
@@ -59,10 +71,14 @@ def shortlist(
     only the end of the network is gone back through: it is taken for every label. The rest is taken for the given label
     and for the most promising others, from the smallest bound up; one whose bound exceeds the best exact s cannot win
     and keeps its bound. In bf16, labels whose scores differ by less than its rounding may change places.
+
+    Raises:
+        DataError: as `all_labels`.
     """
     top = engine.top_layers(weights)
     if not top or {name for layer in top for name in engine.plan.owned[layer].values()} >= set(weights):
         return all_labels(engine, x, y, weights, classes=classes)
+    _check(x, y, classes or _width(engine, x))
     parts = []
     for start in range(0, len(x), batch_size):
         rows = slice(start, start + batch_size)

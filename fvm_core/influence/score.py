@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fvm_core.distributed.meeting import agree, first, hand_out, say, wait
+from fvm_core.distributed.meeting import agree, hand_out, say, wait
 from fvm_core.distributed.workers import workers_of
 from fvm_core.files import move_file
 from fvm_core.influence.baselines import confident_quality
@@ -37,8 +37,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         FVMError: see `open_task`, `inverse_fisher` and `lissa`.
         JobStopped: the person asked to stop.
     """
-    with first(context, "opened"):
-        task = open_task(context, args, workspace)
+    task = open_task(context, args, workspace)
     workers = workers_of(context)
     agree(context, "plan", task.plan, what="data or settings")
     passes = passes_for(task.methods)

@@ -13,6 +13,7 @@ from torch import Tensor
 from fvm_core.data.cache import PixelCache
 from fvm_core.data.dataset import LabeledImages
 from fvm_core.data.validation import check_head
+from fvm_core.distributed.workers import workers_of
 from fvm_core.errors import DataError
 from fvm_core.jobs.context import JobContext, JobStopped
 from fvm_core.models.inputs import black, random_crop_flip, to_input
@@ -58,7 +59,8 @@ def open_feed(
     device: torch.device,
     channels_last: bool,
 ) -> Feed:
-    """Decode what the cache lacks (with progress) and return a Feed. `what` names the dataset to the person.
+    """Decode what the cache lacks (with progress) and return a Feed. `what` names the dataset to the person. Several
+    workers share the decoding.
 
     Raises:
         DataError: labels beyond the model's head, or no readable image.
@@ -72,7 +74,8 @@ def open_feed(
         if context.checkpoint():
             raise JobStopped
 
-    cache.fill(report)
+    workers = workers_of(context)
+    cache.fill(report, begin=workers.rank / workers.size)
     usable = np.asarray(cache.usable(), dtype=np.int64)
     if len(usable) == 0:
         raise DataError(f"the {what} has no readable image. Check the files, or choose another dataset.")

@@ -69,11 +69,10 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     with torch.random.fork_rng():
         model, convolutional = place(base, precision.device)
         options: dict[str, Any] = {"device": precision.device, "channels_last": convolutional}
-        with first(context, "opened"):
-            feed = open_feed(validation, parent.spec, workspace, context, what="validation set", **options)
-            noisy_feed = None
-            if noisy is not None:
-                noisy_feed = open_feed(noisy, parent.spec, workspace, context, what="training set", **options)
+        feed = open_feed(validation, parent.spec, workspace, context, what="validation set", **options)
+        noisy_feed = None
+        if noisy is not None:
+            noisy_feed = open_feed(noisy, parent.spec, workspace, context, what="training set", **options)
         measurements = Measurements(settings, feed, noisy_feed)
         tuning = Tuning(context, output, settings, precision, model, feed, measurements)
         identity = digest([effective(settings.to_json()), parent.sha256, validation.fingerprint, precision.used])
