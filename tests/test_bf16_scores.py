@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from fvm_core.errors import SettingsError
 from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
-from fvm_core.influence.half_convs import LEAST_CHANNELS, suited
+from fvm_core.influence.half_convs import LEAST_CHANNELS, HalfConvs, suited
 from fvm_core.influence.per_sample import SquaredGradients, residuals
 from fvm_core.influence.plan import rule_for
 from fvm_core.influence.relabel import all_labels, shortlist
@@ -201,6 +201,38 @@ def test_the_shortlist_finds_the_same_label_in_bf16(native: bool, monkeypatch: p
     assert short.exact.float().mean() < 0.8, "hardly anything was pruned"
     best, chosen = every.scores.amin(1), every.scores.gather(1, short.suggested.unsqueeze(1)).squeeze(1)
     assert (chosen <= best * (1 + 2**-7)).all()
+
+
+def test_a_convolution_keeps_nothing_but_what_scores_need() -> None:
+    """PyTorch's own keeps its input in bf16 for the filters' gradient, beside the one in fp32."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 16, 3, padding=1).requires_grad_(False)
+    half, a = HalfConvs({"conv": conv}, ["conv"]).now({})["conv"], torch.randn(2, 16, 8, 8, requires_grad=True)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda value: (kept.append(value), value)[1], lambda value: value):
+        out = half.whole(half.products(a))
+    assert not [value for value in kept if value.numel() >= a.numel()]
+    out.sum().backward()
+    assert a.grad is not None and a.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_linear_layers_on_positions_are_multiplied_in_bf16(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, native)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Flatten(), nn.Linear(24, 4)).eval()
+    x, y = torch.randn(5, 3, 6), torch.randint(0, 4, (5,))
+    engine, met = SquaredGradients(model, x, precision="bf16"), {}
+    rule = engine.plan.rules["0"]
+    weighted = rule.weighted_many
+
+    def noting(module: Any, many: Any, *rest: Any) -> Any:
+        met[module.in_features] = {value.dtype for calls in many for pair in calls for value in pair}
+        return weighted(module, many, *rest)
+
+    monkeypatch.setattr(rule, "weighted_many", noting)
+    engine.scores(x, y, {name: torch.ones_like(value) for name, value in model.named_parameters()})
+    assert engine.plan.rules["3"] is rule and met == {6: {torch.bfloat16}, 24: {torch.float32}}
 
 
 def test_a_watched_convolution_stays_as_it_is() -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from fvm_core.influence.folded_norms import FoldedNorms, folded_norms
 from fvm_core.influence.per_sample import SquaredGradients
+from fvm_core.influence.remembered import Remembered
 from tests.small_nets import label_gradients
 
 SHAPE = (5, 2, 7, 6)
@@ -203,3 +204,11 @@ def test_what_a_fused_optimizer_or_data_changes_is_seen(precision: str) -> None:
         torch.testing.assert_close(after, fresh, rtol=1e-6, atol=0)
         assert ((after - before).abs() > 1e-3 * before).any()
         before = after
+
+
+def test_what_is_remembered_is_of_these_very_tensors() -> None:
+    """A part of a tensor shares its address and version."""
+    kept, whole = Remembered[int](), torch.arange(6.0)
+    for tensors in ([whole], [whole[:3]], [whole.view(2, 3)]):
+        assert kept.get("key", tensors, lambda tensors=tensors: len(tensors[0])) == len(tensors[0])
+        assert kept.get("key", tensors, lambda: -1) == len(tensors[0])

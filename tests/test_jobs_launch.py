@@ -156,14 +156,18 @@ def test_stop_reaches_a_paused_job(workspace: Workspace) -> None:
     pause_job(workspace, job_id)
     until(workspace, job_id, lambda status: status.state == "paused")
     stop_job(workspace, job_id)
-    assert wait_job(workspace, job_id, timeout=WAIT).state == "stopped"
+    ended = wait_job(workspace, job_id, timeout=WAIT)
+    assert ended.state == "stopped" and not ended.error, "a person who asks need not be told"
 
 
 def test_sigterm_saves_and_stops(workspace: Workspace) -> None:
     job_id = count(workspace, steps=ENDLESS)
     until(workspace, job_id, lambda status: status.done > 0)
     os.kill(worker_pid(workspace, job_id), signal.SIGTERM)
-    assert wait_job(workspace, job_id, timeout=WAIT).state == "stopped"
+    ended = wait_job(workspace, job_id, timeout=WAIT)
+    assert ended.state == "stopped" and "told to end (SIGTERM)" in ended.error and "it goes on" in ended.error
+    resume_job(workspace, job_id)
+    until(workspace, job_id, lambda status: status.state == "running" and not status.error)
 
 
 def test_second_worker_is_refused(workspace: Workspace) -> None:

@@ -119,3 +119,25 @@ def test_long_sums_keep_their_digits() -> None:
     total = torch.ones(len(weight))
     add_squares(total, grads.clone())
     torch.testing.assert_close(total.double(), exact.sum(0) + 1, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("budget", [2**18, 2**20])
+def test_gradients_and_patches_keep_to_the_budget(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole filters of a few samples at once, a few filters where one sample's gradient is too large."""
+    torch.manual_seed(0)
+    conv, rule, asked = nn.Conv2d(64, 128, 3, padding=1), ConvRule(), []
+    room = rule.scratch.room
+    monkeypatch.setattr(
+        rule.scratch, "room", lambda name, shape, like: (asked.append(shape), room(name, shape, like))[1]
+    )
+    a = torch.randn(24, 64, 4, 4)
+    g = torch.randn_like(conv(a))
+    weights = {"weight": torch.rand_like(conv.weight)}
+    found = rule.weighted(conv, [(a, g)], weights, budget)["weight"]
+    sums = rule.summed(conv, [(a, g)], budget)["weight"]
+    bytes_ = [4 * torch.Size(shape).numel() for shape in asked]
+    # Four samples share large weights, and 32 filters are multiplied at once, whatever the budget.
+    assert len(asked) > 8 and max(bytes_) <= max(budget, 4 * 32 * 64 * 9 * 4)
+    exact = rule.grads(conv, a, g)["weight"].double().square()
+    torch.testing.assert_close(found.double(), exact @ weights["weight"].flatten().double(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(sums.flatten().double(), exact.sum(0), rtol=1e-4, atol=1e-6 * float(exact.sum(0).max()))

@@ -183,3 +183,27 @@ def test_suggestion_is_the_class_of_the_cluster() -> None:
     found = all_labels(SquaredGradients(model, x), x, wrong, weights)
     assert (found.suggested == y).float().mean() > 0.97
     assert (found.given > found.scores.amin(1)).float().mean() > 0.97
+
+
+def test_gradients_of_many_labels_are_not_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as `HELD_BYTES` take, and at least one."""
+    torch.manual_seed(0)
+    model, x, y = CifarResNet((1, 1), num_classes=C, width=4).eval(), torch.randn(6, 3, 8, 8), torch.zeros(6).long()
+    weights, engine = (
+        {name: torch.rand_like(value) for name, value in model.named_parameters()},
+        SquaredGradients(model, x),
+    )
+    whole = all_labels(engine, x, y, weights).scores
+    rule = engine.plan.rules["layer1.0.conv1"]
+    weighted, met = rule.weighted_many, []
+    monkeypatch.setattr(
+        rule, "weighted_many", lambda m, many, *rest: (met.append(len(many)), weighted(m, many, *rest))[1]
+    )
+    sizes = {}
+    for held in (1, 2 * 6 * 4 * 64 * 4 * 8, 2**30):
+        monkeypatch.setattr("fvm_core.influence.forward_pass.HELD_BYTES", held)
+        met.clear()
+        torch.testing.assert_close(all_labels(engine, x, y, weights).scores, whole)
+        sizes[held] = max(met)
+    few, some, many = sizes.values()
+    assert few == 1 and many == C and few <= some < many

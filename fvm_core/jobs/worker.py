@@ -74,7 +74,7 @@ def _attempt(
     folder: JobFolder,
     spec: JobSpec,
     writer: StatusWriter,
-    halt: threading.Event,
+    halt: Halt,
     held: ExitStack,
     dress: Callable[[JobContext], JobContext] | None,
 ) -> tuple[dict[str, Any], Exception | None]:
@@ -91,7 +91,7 @@ def _attempt(
         result = json.loads(json.dumps(result or {}))
         return {"state": "done", "result": result, "done": writer.status.total or writer.status.done}, None
     except JobStopped:
-        return {"state": "stopped"}, None
+        return {"state": "stopped", "error": _why(halt)}, None
     except FVMError as error:
         return {"state": "failed", "error": str(error)}, error
     except Exception as error:
@@ -103,6 +103,16 @@ def _attempt(
             "state": "failed",
             "error": f"{type(error).__name__}: {line} (a defect; the log has the details)",
         }, error
+
+
+def _why(halt: Halt) -> str:
+    """Return why a job stopped that nobody asked to: a person's own Ctrl-C needs no word."""
+    if halt.number in (0, signal.SIGINT):
+        return ""
+    return (
+        f"The process was told to end ({signal.Signals(halt.number).name}): by the system, by a queue, or by torchrun "
+        "where another worker was lost. What is kept stays: start it again, and it goes on."
+    )
 
 
 def _disk_message(error: OSError) -> str:
@@ -125,13 +135,19 @@ def _log_traceback(folder: JobFolder) -> None:
         traceback.print_exc(file=log)
 
 
+class Halt(threading.Event):
+    """Set when a signal asked to stop; `number` is the signal's, 0 before."""
+
+    number = 0
+
+
 @contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
+def stop_on_signals() -> Iterator[Halt]:
     """Yield an event that the first SIGTERM, SIGINT or SIGHUP sets; ignored signals stay ignored (nohup).
 
     A forked child (a pool's worker) inherits the handler but must die of the signal as usual.
     """
-    halt, owner = threading.Event(), os.getpid()
+    halt, owner = Halt(), os.getpid()
     if threading.current_thread() is not threading.main_thread():
         yield halt
         return
@@ -139,6 +155,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
     def ask(number: int, frame: object) -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         if os.getpid() == owner:
+            halt.number = number
             halt.set()
         else:
             os.kill(os.getpid(), number)

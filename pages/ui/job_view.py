@@ -103,7 +103,7 @@ def draw(workspace: Workspace, status: JobStatus, *, key: str, steering: bool = 
         st.progress(status.fraction, text=plain(summary(status)))
     elif text := summary(status):
         st.caption(plain(text))
-    if status.state in ("failed", "interrupted") and status.error:
+    if not status.active and status.error:
         (st.error if status.state == "failed" else st.warning)(message(status.error))
 
 

@@ -7,7 +7,8 @@
 
 `measure` runs the app's own `score` in one process and in two under torchrun, each with `--threads` threads, over few
 and over many rows; the difference is what the rows cost, without start and Fisher. Processor seconds stand beside the
-clock's, for other work on the machine disturbs them less. It also times worker 0's merge and weighs the file.
+clock's, for other work on the machine disturbs them less. It also times worker 0's merge, and the decoding of the
+data set's images into an empty cache with one worker's threads, and weighs the file.
 `table` prints Markdown. A rate can be given by hand instead (--score-rate, --fisher-rate, --tune-rate, in samples a
 second of one worker, with --worker to name machine and model); a GPU's is then marked as not measured here.
 """
@@ -20,11 +21,15 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from fvm_core.data.dataset import LabeledImages
 
 IMAGES, WORKERS = (10**6, 10**8), (1, 8, 64)
 VALIDATION, STEPS, BATCH = 10_000, 1_000, 128
@@ -43,10 +48,11 @@ class Rates:
     peak: float | None = None
 
 
-def hours(rates: Rates, *, n: int, workers: int, efficiency: float, merge: float) -> dict[str, float]:
+def hours(rates: Rates, *, n: int, workers: int, efficiency: float, merge: float, decode: float) -> dict[str, float]:
     """Return the hours of each stage. Tuning is one worker's: its batches of 128 are too small to share well."""
     speed = workers * (efficiency if workers > 1 else 1.0)
     return {
+        "decode": n / (speed * decode) / 3600,
         "tune": STEPS * BATCH / rates.tune / 3600,
         "Fisher": VALIDATION / (speed * rates.fisher) / 3600,
         "score": n / (speed * rates.score) / 3600,
@@ -73,19 +79,22 @@ def table(rates: Rates, measured: pd.Series, *, clock: str) -> str:
         f"Measured with the app's `score` ({measured['machine']}; {measured['model']}; load average "
         f"{measured['load']:.1f}): two workers against one by the clock {measured['efficiency']:.2f}, in processor "
         f"seconds {measured['efficiency_cpu']:.2f}; e = {efficiency:.2f} ({clock}). Merge "
-        f"{measured['merge_rows_per_s']:,.0f} rows/s; "
+        f"{measured['merge_rows_per_s']:,.0f} rows/s; decoding {measured['decode_per_s']:,.0f} images/s of one worker; "
         f"{measured['row_bytes']:.0f} bytes a row on disk, {measured['memory_bytes']:.0f} in memory.",
         "",
-        f"hours = {STEPS * BATCH:,} / SAM + {VALIDATION:,} / (w e Fisher) + n / (w e score) + n / merge, all / 3600; "
-        f"e = 1 for w = 1. GB = n ({SIDE} x {SIDE} x {CHANNELS} + 2 x bytes a row).",
+        f"hours = n / (w e decoding) + {STEPS * BATCH:,} / SAM + {VALIDATION:,} / (w e Fisher) + n / (w e score) + "
+        f"n / merge, all / 3600; e = 1 for w = 1. GB = n ({SIDE} x {SIDE} x {CHANNELS} + 2 x bytes a row).",
         "",
-        "| images | workers | tune | Fisher | score | merge | hours in all | worker hours | GB on disk | GB of ids |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| images | workers | decode | tune | Fisher | score | merge | hours | worker hours | GB on disk | GB of ids |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for n in IMAGES:
         sizes = gigabytes(n, row_on_disk=measured["row_bytes"], row_in_memory=measured["memory_bytes"])
         for workers in WORKERS:
-            found = hours(rates, n=n, workers=workers, efficiency=efficiency, merge=measured["merge_rows_per_s"])
+            found = hours(
+                rates, n=n, workers=workers, efficiency=efficiency, merge=measured["merge_rows_per_s"],
+                decode=measured["decode_per_s"],
+            )  # fmt: skip
             total = sum(found.values())
             cells = [
                 f"{value:,.2g}" if value < 10 else f"{value:,.0f}"
@@ -103,7 +112,7 @@ def table(rates: Rates, measured: pd.Series, *, clock: str) -> str:
         f"Assumptions: {VALIDATION:,} validation images, {STEPS:,} steps of {BATCH}, images of {SIDE} x {SIDE}; {peak}"
         "e of two processes on one machine holds for 8 and 64 on several (not measured; rows need no exchange, so it "
         "depends on the disk); each worker holds the GB of ids and labels in memory; every worker reads the pixels as "
-        "fast as it scores; decoding is not counted.",
+        "fast as it scores; every image is decoded once.",
     ]
     return "\n".join(lines)
 
@@ -145,7 +154,8 @@ def measure(args: argparse.Namespace) -> pd.DataFrame:
                 "efficiency_cpu": spent[1]["cpu"] / spent[2]["cpu"],
                 "wall_one": spent[1]["wall"], "wall_two": spent[2]["wall"],
                 "cpu_one": spent[1]["cpu"], "cpu_two": spent[2]["cpu"], "rows": many - few, "threads": args.threads,
-                "merge_rows_per_s": merged(parts[-1]), "row_bytes": largest(parts), "memory_bytes": held,
+                "decode_per_s": decoded(dataset, origin, args.decoded), "merge_rows_per_s": merged(parts[-1]),
+                "row_bytes": largest(parts), "memory_bytes": held,
                 "model": f"{origin['arch']} of width {origin['width']}", "machine": machine(),
                 "load": os.getloadavg()[1],
             }
@@ -189,6 +199,25 @@ def merged(path: Path) -> float:
         return 64 * 8192 / (time.perf_counter() - begin)
 
 
+def decoded(dataset: LabeledImages, spec: Mapping[str, Any], count: int) -> float:
+    """Return the images a second that `count` of the data set take into an empty cache."""
+    import tempfile
+
+    import numpy as np
+
+    from fvm_core.data.cache import PixelCache
+    from fvm_core.data.subset import take
+
+    some = take(dataset, np.arange(min(count, len(dataset))))
+    with tempfile.TemporaryDirectory() as folder:
+        cache, begin = (
+            PixelCache(some, size=spec["image_size"], channels=spec["in_channels"], folder=folder),
+            time.time(),
+        )
+        cache.fill()
+        return len(some) / (time.time() - begin)
+
+
 def largest(paths: Sequence[Path]) -> float:
     """Return the bytes a row of the score file with the most rows."""
     import pyarrow.parquet as pq
@@ -205,6 +234,7 @@ def main() -> None:
         one.add_argument(f"--{name}", required=True)
     one.add_argument("--workspace", type=Path, required=True, help="a copy: score files and jobs are written there")
     one.add_argument("--rows", type=int, nargs=2, default=(512, 2048), metavar=("FEW", "MANY"))
+    one.add_argument("--decoded", type=int, default=20_000, help="images that are decoded for their speed")
     one.add_argument("--rounds", type=int, default=2)
     one.add_argument("--threads", type=int, default=1)
     one.add_argument("--out", type=Path)
