@@ -395,7 +395,14 @@ def test_pairs_without_classes_have_no_table_but_a_review(workspace: Workspace, 
     }  # fmt: skip
     write_run(workspace, "m", frame, samples(validation, [1.0]), {"influence": np.ones((2, 1), np.float32)}, about)
     assert "no classes" in texts(open_tab("Scores"))
-    assert "Speak most for it" in texts(open_tab("Prompts"))
+    prompts = texts(open_tab("Prompts"))
+    assert "Speak most for it" in prompts and "second-order" not in prompts
+    firsts = np.array([[-1000.0], [3.0]])
+    about |= {"settings": {"epsilon": 0.01}}
+    high = (firsts + 0.005 * firsts**2).astype(np.float32)
+    assert high[0, 0] > high[1, 0], "the one against stands above the one for"
+    write_run(workspace, "m", frame, samples(validation, [1.0]), {"influence": high}, about)
+    assert "= -50" in texts(open_tab("Prompts"))
     session_of(workspace, training)
     open_tab("Wrong pairs")
     assert [item["score"] for item in sent[-1]["items"]] == [0.5, None]

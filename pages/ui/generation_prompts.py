@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,30 @@ def _pair(workspace: Workspace) -> None:
                 st.html(_answer_card(workspace, about))
                 break
     scores = read_column(workspace, run.name, method, str(pair["id"])).astype(np.float64)
+    _note(method, scores, run.provenance)
     both_sides(training, scores, own, root=run.root, image=image)
+
+
+def _note(method: str, scores: NDArray[np.float64], about: Mapping[str, Any]) -> None:
+    epsilon = float(about.get("settings", {}).get("epsilon", 0))
+    if method == "influence" and (text := second_order_note(scores, epsilon)):
+        st.caption(text)
+
+
+def second_order_note(scores: NDArray[np.float64], epsilon: float) -> str:
+    """Return what to know of Eq. 20's scores x + 1/2 epsilon x^2 where the square outweighs x: there |x| > 2 / epsilon.
+
+    >>> x = np.array([-90.0, 120.0])
+    >>> second_order_note(x + 0.005 * x**2, 0.01)
+    ''
+    """
+    if epsilon == 0 or len(scores) == 0 or scores.max() <= 4 / epsilon:
+        return ""
+    return (
+        f"Some scores here come mostly from Eq. 20's second-order term, a square (epsilon {epsilon:g}): a pair that "
+        f"speaks strongly against can stand high by it, too, and no first-order term brings a score below "
+        f"-1 / (2 epsilon) = {-0.5 / epsilon:,.0f}. TracIn and DataInf tell the two sides apart."
+    )
 
 
 def both_sides(frame: pd.DataFrame, scores: NDArray[np.float64], own: str | None, *, root: str, image: bool) -> None:
@@ -140,7 +164,9 @@ def _prompt(workspace: Workspace) -> None:
     )  # fmt: skip
     image = about.get("kind") == "image"
     root = str(about.get("root", ""))
-    both_sides(frame, frame[str(method)].to_numpy(np.float64), None, root=root, image=image)
+    scores = frame[str(method)].to_numpy(np.float64)
+    _note(str(method), scores, about)
+    both_sides(frame, scores, None, root=root, image=image)
 
 
 def _ask_form(workspace: Workspace, record: GenerationRecord) -> None:
