@@ -8,6 +8,9 @@ import pytest
 from app_pages import add_digits, add_model, button, ended_job, labels, open_page, running_job, texts
 
 from fvm_core.errors import StorageError
+from fvm_core.review.decision import Entry
+from fvm_core.review.log import DecisionLog
+from fvm_core.review.session import open_session
 from fvm_core.workspace import Workspace
 from pages.ui.progress import DONE, LATER, NEXT, steps
 
@@ -48,6 +51,24 @@ def test_finished_demo_links_to_compare_and_review(workspace: Workspace) -> None
     targets = {link.proto.label for link in app.get("page_link")}
     assert {"Compare the methods", "Review the flagged digits"} <= targets
     assert "2 datasets, 1 checkpoint" in texts(app)
+
+
+def test_decisions_are_images_decided_not_rows_of_the_log(workspace: Workspace) -> None:
+    log = DecisionLog(workspace.review_url)
+    session = open_session(log, name="first", reviewer="Ada", dataset="digits", fingerprint="f1")
+    words = [("img-1", "accept"), ("img-2", "keep"), ("img-3", "skip"), ("img-1", "keep"), ("img-2", "undo")]
+    entries = [
+        Entry(client="tab", seq=seq, sample=sample, action=action, label=None if action == "undo" else 1, given=1)
+        for seq, (sample, action) in enumerate(words, start=1)
+    ]
+    log.append(session.id, entries, reviewer="Ada")
+    assert "2 decisions" in texts(open_page("home"))
+
+
+def test_a_damaged_review_database_is_no_decision_and_no_error(workspace: Workspace) -> None:
+    (workspace.root / "review.sqlite").write_text("this is no database")
+    app = open_page("home")
+    assert "0 decisions" in texts(app) and not app.error
 
 
 def test_disk_error_is_shown_without_traceback(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -75,24 +74,14 @@ def find_steps(workspace: Workspace) -> list[Step]:
 
 
 def _decisions(workspace: Workspace) -> int:
-    if not workspace.review_url.startswith("sqlite"):
-        return _team_decisions(workspace.review_url)
-    path = workspace.root / "review.sqlite"
-    if not path.exists():
+    """Return how many samples are decided; 0 where the database does not answer soon, for this is a hint only."""
+    url, file = workspace.review_url, workspace.root / "review.sqlite"
+    if url == f"sqlite:///{file}" and not file.exists():
         return 0
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1) as connection:
-            return int(connection.execute("select count(*) from decisions").fetchone()[0])
-    except sqlite3.Error:
-        return 0
-
-
-def _team_decisions(url: str) -> int:
-    """Return the number of decisions on the team's server; 0 where it does not answer soon, for this is a hint only."""
     try:
         log = DecisionLog(url, patience=1.0)
         try:
-            return log.total()
+            return log.decided()
         finally:
             log.close()
     except StorageError:
