@@ -42,13 +42,15 @@ def table(jobs: list[JobStatus]) -> None:
         frame,
         hide_index=True,
         column_config={
-            "state": st.column_config.TextColumn("State", width="small"),
-            "job": st.column_config.TextColumn("Job", width="medium"),
-            "kind": st.column_config.TextColumn("Kind", width="small"),
-            "progress": st.column_config.ProgressColumn("Progress", min_value=0, max_value=1, format="percent"),
+            "state": st.column_config.TextColumn("State", width=85),
+            "job": st.column_config.TextColumn("Job", width=280),
+            "kind": st.column_config.TextColumn("Kind", width=165),
+            "progress": st.column_config.ProgressColumn(
+                "Progress", width=110, min_value=0, max_value=1, format="percent"
+            ),
             "time left": st.column_config.TextColumn("Time left", width="small"),
-            "message": st.column_config.TextColumn("Says", width="large"),
-            "started": st.column_config.TextColumn("Started", width="small"),
+            "message": st.column_config.TextColumn("Says", width=250),
+            "started": st.column_config.TextColumn("Started", width=110),
         },
     )
 
