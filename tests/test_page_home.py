@@ -128,6 +128,8 @@ def test_steps_mark_the_first_open_one_as_next() -> None:
     assert [step.state for step in tuned] == [DONE, DONE, NEXT, LATER, LATER]
     again = steps(datasets=2, models={"base": 1, "fvm": 1}, scores=9, decisions=1, at_work={"tune"})
     assert [step.state for step in again] == [DONE, UNDER_WAY, DONE, DONE, DONE]
+    scoring = steps(datasets=2, models={"base": 1, "fvm": 1}, scores=9, decisions=0, at_work={"score"})
+    assert [step.state for step in scoring] == [DONE, DONE, UNDER_WAY, NEXT, LATER]
     first = steps(datasets=2, models={"base": 1}, scores=0, decisions=0, at_work={"tune"})
     assert [step.state for step in first] == [DONE, UNDER_WAY, NEXT, LATER, LATER]
     one_score = steps(datasets=2, models={"base": 1, "fvm": 1}, scores=1, decisions=5)

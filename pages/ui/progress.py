@@ -41,6 +41,7 @@ def steps(
     *, datasets: int, models: Mapping[str, int], scores: int, decisions: int, at_work: Collection[str] = ()
 ) -> list[Step]:
     """Return the five steps; those in `at_work` are under way, the first one of the others that is not done is "next".
+    While scores are being made, nothing is compared for good.
 
     `models` counts by role; `scores` are score files; `decisions` are labels reviewed.
     """
@@ -50,7 +51,7 @@ def steps(
         "load": datasets > 0 and sum(models.values()) > 0,
         "tune": tuned > 0,
         "score": scores > 0,
-        "compare": scores > 1,
+        "compare": scores > 1 and "score" not in at_work,
         "review": decisions > 0,
     }
     texts = {
