@@ -31,9 +31,9 @@ def table(jobs: list[JobStatus]) -> None:
         {
             "state": [status.state for status in jobs],
             "job": [status.title for status in jobs],
-            "kind": [KINDS.get(status.kind, status.kind) for status in jobs],
             "progress": [1.0 if status.state == "done" else status.fraction for status in jobs],
             "time left": [duration(status.seconds_left) if status.state == "running" else "" for status in jobs],
+            "kind": [KINDS.get(status.kind, status.kind) for status in jobs],
             "message": [status.error or status.message for status in jobs],
             "started": [ago(status.started or status.created) for status in jobs],
         }
@@ -42,13 +42,15 @@ def table(jobs: list[JobStatus]) -> None:
         frame,
         hide_index=True,
         column_config={
-            "state": st.column_config.TextColumn("State", width="small"),
-            "job": st.column_config.TextColumn("Job", width="medium"),
-            "kind": st.column_config.TextColumn("Kind", width="small"),
-            "progress": st.column_config.ProgressColumn("Progress", min_value=0, max_value=1, format="percent"),
-            "time left": st.column_config.TextColumn("Time left", width="small"),
-            "message": st.column_config.TextColumn("Says", width="large"),
-            "started": st.column_config.TextColumn("Started", width="small"),
+            "state": st.column_config.TextColumn("State", width=85),
+            "job": st.column_config.TextColumn("Job", width=270),
+            "progress": st.column_config.ProgressColumn(
+                "Progress", width=110, min_value=0, max_value=1, format="percent"
+            ),
+            "time left": st.column_config.TextColumn("Time left", width=95),
+            "kind": st.column_config.TextColumn("Kind", width=165),
+            "message": st.column_config.TextColumn("Says", width=235),
+            "started": st.column_config.TextColumn("Started", width=110),
         },
     )
 

@@ -41,7 +41,8 @@ def main() -> None:
             word for word, there in (("a model", models), ("a training and a validation set", datasets)) if not there
         )
         st.info(f"There is nothing to score yet: the workspace lacks {missing}.", icon=":material/scoreboard:")
-        link("load", "Load a dataset and a checkpoint, or the built-in demo")
+        link("home", "Try the built-in demo")
+        link("load", "Load a dataset and a checkpoint")
         return
     with shown():
         files, snapshots = listed(workspace)

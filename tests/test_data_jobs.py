@@ -48,7 +48,7 @@ def test_overlap_job_leaves_its_pairs(workspace: Workspace, context: MemoryConte
         "unreadable": 1,
     }  # fmt: skip
     assert read_pairs(context.folder) == [("a-00001", "b-00002"), ("a-00003", "b-00000")]
-    assert context.messages[-1] == (8, 8, "comparing images")
+    assert context.messages[-1] == (8, 8, "comparing images: 8 of 8")
     json.dumps(result)
 
 
@@ -63,7 +63,7 @@ def test_overlap_job_stops_and_goes_on(
     context.stop_at = None
     context.messages.clear()
     assert overlap_job.run(context, sets, workspace)["pairs"] == 2
-    assert [done for done, _, message in context.messages if message == "comparing images"] == [6, 7, 8]
+    assert [done for done, _, message in context.messages if message.startswith("comparing images")] == [6, 7, 8]
     assert [path.name for path in context.folder.iterdir()] == ["pairs.parquet"]
 
 
@@ -112,7 +112,7 @@ def test_check_job_names_what_cannot_be_read(
     }  # fmt: skip
     assert list(read_unreadable(context.folder)) == ["b-00001"]
     assert "no image bytes" in read_unreadable(context.folder)["b-00001"]
-    assert context.messages[-1] == (3, 3, "decoding images")
+    assert context.messages[-1] == (3, 3, "decoding images: 3 of 3")
 
 
 def test_check_job_stops_and_decodes_nothing_twice(

@@ -171,6 +171,14 @@ def test_fraction(done: int, total: int, expected: float) -> None:
     assert JobStatus("x", "train", "", "running", done=done, total=total).fraction == expected
 
 
+@pytest.mark.parametrize(
+    ("done", "total", "expected"),
+    [(0, 0, 0), (29, 100, 29), (1, 3, 33), (299_999, 300_000, 99), (7, 7, 100), (5, 4, 100), (-1, 4, 0)],
+)
+def test_percent_is_rounded_down(done: int, total: int, expected: int) -> None:
+    assert JobStatus("x", "train", "", "running", done=done, total=total).percent == expected
+
+
 @pytest.mark.parametrize("content", [b"dance", b"", b"\xff"])
 def test_damaged_request_means_run(folder: JobFolder, content: bytes) -> None:
     folder.control.write_bytes(content)

@@ -107,7 +107,9 @@ def test_custom_models_load_with_the_flag_only(workspace: Workspace, monkeypatch
         (b"\n<!DOCTYPE html><html>", "web page"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"\x1f\x8b\x08", "gzip"),
-        (b"\xff\xd8\xff\xe0JFIF", "starts with"),
+        (b"\xff\xd8\xff\xe0JFIF", "starts with the bytes ff d8 ff e0 4a 46 49 46"),
+        (b"hello\n", "it is a text file"),
+        (b"\tlr: 0.1\r\nsteps: 1000\r\n", "it is a text file"),
     ],
 )
 def test_files_of_other_kinds_are_told_apart(tmp_path: Path, content: bytes, message: str) -> None:

@@ -83,11 +83,11 @@ def test_one_dataset_alone_cannot_overlap(workspace: Workspace, tmp_path: Path) 
 def test_running_overlap_check_shows_how_far_it_is(workspace: Workspace, sets: None) -> None:
     with running_job(
         workspace, "overlap", overlap_args(workspace), title="Overlap of noisy and clean", done=9, total=23,
-        message="comparing images",
+        message="comparing images: 9 of 23",
     ):  # fmt: skip
         app = overlap_part()
         assert "Overlap of noisy and clean" in texts(app)
-        assert "comparing images · 9 of 23" in app.get("progress")[0].proto.text
+        assert visible(app.get("progress")[0].proto.text) == "comparing images: 9 of 23"
         assert {"Pause", "Stop"} <= set(labels(app))
         assert not app.success and not app.dataframe
         assert "Make a training dataset without them" not in labels(app)
@@ -142,11 +142,11 @@ def test_all_clear_belongs_to_the_very_images_and_their_size(workspace: Workspac
 def test_running_check_of_images_cannot_be_started_twice(workspace: Workspace, sets: None) -> None:
     with running_job(
         workspace, "check_images", check_args(workspace), title="Check every image of noisy", done=4, total=20,
-        message="decoding images", seconds_left=42.0,
+        message="decoding images: 4 of 20", seconds_left=42.0,
     ):  # fmt: skip
         app = open_page("load", dataset="noisy")
         assert button(app, "Check every image").disabled
-        assert "decoding images · 4 of 20 · 42 s left" in app.get("progress")[0].proto.text
+        assert "decoding images: 4 of 20 · 42 s left" in visible(app.get("progress")[0].proto.text)
         assert {"Pause", "Stop"} <= set(labels(app))
         assert not button(open_page("load", dataset="clean"), "Check every image").disabled
 

@@ -38,6 +38,7 @@ def test_empty_page_says_what_to_do_next(workspace: Workspace) -> None:
     app = open_page("score")
     assert "lacks a model and a training and a validation set" in app.info[0].value
     assert "built-in demo" in app.get("page_link")[0].proto.label
+    assert [link.proto.page for link in app.get("page_link")[:2]] == ["home", "load"]
 
 
 def test_button_starts_one_job_a_model_with_the_chosen_settings(

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,27 @@ def test_replay_in_steps_equals_replay_at_once(log: DecisionLog, session: Review
     numbers = {d.number for d in log.read(session.id) if d.action != "undo"}
     undone = {d.undoes for d in log.read(session.id) if d.action == "undo"}
     assert {d.number for d in at_once.history(99)} == numbers - undone
+
+
+def test_samples_decided_are_counted_over_all_reviews_as_their_replays_do(
+    log: DecisionLog, session: ReviewSession
+) -> None:
+    assert log.decided() == 0
+    other = open_session(log, name="second", reviewer="Ada", dataset="digits", fingerprint="f1")
+    log.append(session.id, [entry(seq, f"img-{seq}", "skip" if seq == 5 else "accept") for seq in (1, 2, 3, 4, 5)],
+               reviewer="Ada")  # fmt: skip
+    again = [entry(1, "img-1", "keep", client="b"), entry(2, "img-2", "undo", client="b"),
+             entry(3, "img-9", client="b"), entry(4, "img-9", "undo", client="b")]  # fmt: skip
+    log.append(session.id, again, reviewer="Bo")
+    assert log.decided() == 5, "a second opinion is no second image, and Bo has nothing of img-2 to take back"
+    undo = [entry(seq, f"img-{seq - 5}", "undo") for seq in (6, 7)]
+    log.append(session.id, undo, reviewer="Ada")
+    assert log.decided() == 4, "img-1 still has Bo's decision, img-2 has none"
+    settled = replace(entry(5, "img-2", client="b"), role="adjudicate")
+    log.append(session.id, [settled], reviewer="Bo")
+    log.append(other.id, [entry(1, "img-1")], reviewer="Ada")
+    assert log.decided() == 5
+    assert log.decided() == sum(log.replay(one.id).counts(10).decided for one in (session, other))
 
 
 def test_counts_leave_skipped_out_of_the_accept_rate(log: DecisionLog, session: ReviewSession) -> None:

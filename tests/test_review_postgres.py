@@ -22,6 +22,7 @@ from fvm_core.review.log import DecisionLog, lock_session
 from fvm_core.review.session import ReviewSession, list_sessions, open_session
 from fvm_core.review.tables import METADATA
 from fvm_core.workspace import Workspace
+from pages.ui.progress import find_steps
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,19 @@ def test_the_schema_is_append_only_and_sessions_are_shared(server: PostgresServe
         one.append("nowhere", [keep(1)], reviewer="Ada")
     one.close()
     other.close()
+
+
+def test_samples_decided_are_counted_on_the_server_and_home_says_so(
+    server: PostgresServer, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.new_database("count")
+    log = DecisionLog(url)
+    session = opened(log)
+    log.append(session.id, [keep(1), keep(2, "img-2"), keep(3), keep(4, "img-2", "undo")], reviewer="Ada")
+    assert log.decided() == log.replay(session.id).counts(9).decided == 1
+    log.close()
+    monkeypatch.setenv("FVM_STUDIO_REVIEW_URL", url)
+    assert find_steps(workspace)[-1].found == "1 decision"
 
 
 def test_keys_follow_a_person_from_machine_to_machine(server: PostgresServer, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     cache = PixelCache(dataset, size=size, channels=channels, folder=workspace.cache)
 
     def report(done: int, total: int) -> None:
-        context.progress(done, total, "decoding images")
+        context.progress(done, total, f"decoding images: {done:,} of {total:,}")
         if context.checkpoint():
             raise JobStopped
 

@@ -35,7 +35,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     validation = open_unchanged(workspace, args["validation"], args["validation_fingerprint"])
 
     def report(done: int, total: int) -> None:
-        context.progress(done, total, "comparing images")
+        context.progress(done, total, f"comparing images: {done:,} of {total:,}")
         if context.checkpoint():
             raise JobStopped
 

@@ -48,7 +48,7 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
         raise DataError("`verified` must name at least one image of the training set, got none. Decide some first.")
 
     def report(done: int, total: int) -> None:
-        context.progress(done, total, "comparing images")
+        context.progress(done, total, f"comparing images: {done:,} of {total:,}")
         if context.checkpoint():
             raise JobStopped
 

@@ -44,25 +44,25 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
         raise DataError(f"`validation` must be another dataset than {args['dataset']!r}, got the same one.")
     n, v = len(train.feed), len(clean.feed)
 
-    def told(before: int, message: str) -> Any:
+    def told(before: int, total: int, message: str) -> Any:
         def tell(done: int, _: int = 0) -> None:
-            context.progress(before + done, 3 * n + v, message)
+            context.progress(before + done, 3 * n + v, f"{message}: {done:,} of {total:,}")
             if context.checkpoint():
                 raise JobStopped
 
         return tell
 
     def features(source: Source, before: int, what: str) -> Any:
-        tell = told(before, f"Features of the {what}")
+        tell = told(before, len(source.feed), f"Features of the {what}")
         return cached_features(context, source, workspace, batch_size=BATCH, told=tell)
 
     path = across_path(workspace, train.seen, clean.dataset.fingerprint)
     if not path.exists():
         here, there = features(train, 0, "training images"), features(clean, n, "clean images")
-        found = nearest_among(here, there, count=COUNT, told=told(n + v, "Nearest clean images"))
+        found = nearest_among(here, there, count=COUNT, told=told(n + v, n, "Nearest clean images"))
         apart = pixel_distance(
             lambda places: train.feed.cache.read(train.feed.usable[places]), found.places,
-            told(2 * n + v, "Comparing pixels"),
+            told(2 * n + v, n, "Comparing pixels"),
             others=lambda places: clean.feed.cache.read(clean.feed.usable[places]),
         )  # fmt: skip
         rows = train.feed.usable

@@ -163,8 +163,8 @@ class DiffusionTraining:
 
     def after(self, done: int, loss: float | None) -> None:
         """Report, and measure where it is time."""
-        words = "" if loss is None else f"loss {loss:.4f}"
-        self.context.progress(done, self.settings.steps, words)
+        text = f"step {done} of {self.settings.steps}"
+        self.context.progress(done, self.settings.steps, text if loss is None else f"{text}, loss {loss:.4f}")
         values: dict[str, float] = {}
         if loss is not None:
             self.recent.append(loss)

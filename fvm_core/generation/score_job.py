@@ -148,7 +148,7 @@ class Scoring:
 
     def _teller(self, what: str) -> Any:
         def tell(done: int, total: int) -> None:
-            self.context.progress(done, total, what)
+            self.context.progress(done, total, f"{what}: {done:,} of {total:,}")
             if self.context.checkpoint():
                 raise JobStopped
 

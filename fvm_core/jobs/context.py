@@ -21,7 +21,10 @@ class JobContext(Protocol):
         ...
 
     def progress(self, done: int, total: int, message: str = "") -> None:
-        """Say how far the work is; the time left is derived from it. Writes status.json at most once a second."""
+        """Say how far the work is; the time left is derived from it. Writes status.json at most once a second.
+
+        `done` and `total` may be in any unit and are shown as a share only: a count of things is told in `message`.
+        """
         ...
 
     def checkpoint(self) -> bool:

@@ -40,11 +40,11 @@ def status_line(status: JobStatus) -> str:
     """Return one line on how the job stands.
 
     >>> status_line(JobStatus("x", "tune", "Tune", "running", done=50, total=200, message="step 50", seconds_left=90))
-    'Tune: running 25% (50/200), 2 min left, step 50'
+    'Tune: running 25%, 2 min left, step 50'
     """
     parts = [f"{status.title}: {status.state}"]
     if status.total and status.state != "done":
-        parts[0] += f" {status.fraction:.0%} ({status.done}/{status.total})"
+        parts[0] += f" {status.percent}%"
     if status.seconds_left is not None:
         parts.append(f"{format_seconds(status.seconds_left)} left")
     if status.error or status.message:

@@ -60,6 +60,11 @@ class JobStatus:
         """Share of the work done, 0 to 1 (0 while the total is unknown)."""
         return min(1.0, max(0.0, self.done / self.total)) if self.total > 0 else 0.0
 
+    @property
+    def percent(self) -> int:
+        """The share in whole percent, 100 only at the end."""
+        return min(100, max(0, 100 * self.done // self.total)) if self.total > 0 else 0
+
 
 class StatusWriter:
     """Holds the status of the job that this process works on, and writes it at most once in `interval` seconds."""

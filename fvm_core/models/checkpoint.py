@@ -67,7 +67,11 @@ def _kind(head: bytes, size: int) -> str:
         b"\x1f\x8b": "is compressed with gzip (unpack it first)",
     }
     known = [text for start, text in kinds.items() if head.lstrip().startswith(start)]
-    return "is empty" if size == 0 else known[0] if known else f"starts with {head[:8]!r}"
+    if size == 0 or known:
+        return known[0] if known else "is empty"
+    if all(32 <= byte < 127 or byte in b"\t\n\r\f" for byte in head):
+        return "is a text file"
+    return f"starts with the bytes {head[:8].hex(' ')}"
 
 
 def save_weights(path: Path | str, model: nn.Module, *, metadata: dict[str, str] | None = None) -> None:

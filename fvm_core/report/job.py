@@ -34,7 +34,7 @@ def run(context: JobContext, args: Mapping[str, Any], workspace: Workspace) -> d
     source = open_source(workspace, str(args["scores"]), str(args.get("session") or ""))
 
     def tell(done: int, total: int) -> None:
-        context.progress(done, total, "making thumbnails")
+        context.progress(done, total, f"making thumbnails: {done:,} of {total:,}")
         if context.checkpoint():
             raise JobStopped
 

@@ -20,7 +20,7 @@ from fvm_core.review.upsert import insert_new
 
 WAYS = {"turns": "by turns", "blocks": "in blocks"}
 CHOICES = {
-    "share": "a random share of what was decided",
+    "share": "a random share",
     "kept": "those kept as they were",
     "changed": "those given another label",
     "disputed": "those with the lowest agreement",

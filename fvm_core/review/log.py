@@ -116,6 +116,15 @@ class DecisionLog:
         query = select(func.count()).select_from(DECISIONS)
         return int(self.run(lambda connection: connection.scalar(query), writes=False))
 
+    def decided(self) -> int:
+        """Return how many samples are decided, over all sessions: the sum of `Counts.decided`, without a replay."""
+        undone = select(DECISIONS.c.undoes).where(DECISIONS.c.undoes.is_not(None))
+        held = select(DECISIONS.c.session, DECISIONS.c.sample).where(
+            DECISIONS.c.action != "undo", DECISIONS.c.role == "review", DECISIONS.c.number.not_in(undone)
+        )
+        query = select(func.count()).select_from(held.distinct().subquery())
+        return int(self.run(lambda connection: connection.scalar(query), writes=False))
+
     def close(self) -> None:
         self.engine.dispose()
 

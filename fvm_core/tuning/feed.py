@@ -70,7 +70,7 @@ def open_feed(
     cache = PixelCache(dataset, size=spec.image_size, channels=spec.in_channels, folder=workspace.cache)
 
     def report(done: int, total: int) -> None:
-        context.progress(done, total, f"Decoding the {what}")
+        context.progress(done, total, f"Decoding the {what}: {done:,} of {total:,}")
         if context.checkpoint():
             raise JobStopped
 

@@ -36,10 +36,9 @@ def badge(status: JobStatus) -> None:
 
 def summary(status: JobStatus) -> str:
     """Return one line of plain text: what the job does, how far it is, how long it still takes."""
-    starting = "waiting for a free slot" if status.state == "queued" else "starting …"
-    parts = [status.message or (starting if status.active and not status.total else "")]
-    if status.total and str(status.total) not in status.message.replace(",", ""):
-        parts.append(f"{status.done:,} of {status.total:,}")
+    parts = [status.message or ("starting …" if status.active and not status.total else "")]
+    if status.total and status.state != "done" and str(status.total) not in status.message.replace(",", ""):
+        parts.append(f"{status.percent} %")
     if status.state == "running" and status.seconds_left is not None:
         parts.append(f"{duration(status.seconds_left)} left")
     if status.active and status.request in PENDING and (status.request, status.state) != ("pause", "paused"):

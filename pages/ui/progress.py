@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from fvm_core.data.registry import list_datasets
 from fvm_core.errors import StorageError
+from fvm_core.jobs.status import JobStatus
 from fvm_core.models.store import list_models
 from fvm_core.review.log import DecisionLog
 from fvm_core.workspace import Workspace
 
-DONE, NEXT, LATER = "done", "next", "later"
+DONE, UNDER_WAY, NEXT, LATER = "done", "under way", "next", "later"
+WORK = {"train": "load", "import_model": "load", "tune": "tune", "score": "score", "snapshots": "score"}
+"""The step that a kind of job works on. The demo and the main job say in their message which kind they are at."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,11 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def steps(*, datasets: int, models: Mapping[str, int], scores: int, decisions: int) -> list[Step]:
-    """Return the five steps; the first one that is not done is "next".
+def steps(
+    *, datasets: int, models: Mapping[str, int], scores: int, decisions: int, at_work: Collection[str] = ()
+) -> list[Step]:
+    """Return the five steps; those in `at_work` are under way, the first one of the others that is not done is "next".
+    While scores are being made, nothing is compared for good.
 
     `models` counts by role; `scores` are score files; `decisions` are labels reviewed.
     """
@@ -45,7 +51,7 @@ def steps(*, datasets: int, models: Mapping[str, int], scores: int, decisions: i
         "load": datasets > 0 and sum(models.values()) > 0,
         "tune": tuned > 0,
         "score": scores > 0,
-        "compare": scores > 1,
+        "compare": scores > 1 and "score" not in at_work,
         "review": decisions > 0,
     }
     texts = {
@@ -58,41 +64,47 @@ def steps(*, datasets: int, models: Mapping[str, int], scores: int, decisions: i
         "compare": ("Standard influence, VM, FVM and plain baselines side by side", ""),
         "review": ("Look at the flagged images, decide, export the labels", count(decisions, "decision")),
     }
-    following = next((page for page in texts if not done[page]), "")
-    return [
-        Step(page, does, found, DONE if done[page] else NEXT if page == following else LATER)
-        for page, (does, found) in texts.items()
-    ]
+    following = next((page for page in texts if not done[page] and page not in at_work), "")
+    states = {
+        page: UNDER_WAY if page in at_work else DONE if done[page] else NEXT if page == following else LATER
+        for page in texts
+    }
+    return [Step(page, does, found, states[page]) for page, (does, found) in texts.items()]
 
 
-def find_steps(workspace: Workspace) -> list[Step]:
-    """Return the steps as the workspace stands. Raises FVMError where a part of it cannot be read."""
+def at_work(jobs: Iterable[JobStatus]) -> set[str]:
+    """Return the steps that jobs are at, waiting and paused ones included.
+
+    >>> at_work([JobStatus("x", "demo", "Demo", "running", message="tune-fvm: step 90 of 300")])
+    {'tune'}
+    """
+    active = [status for status in jobs if status.active]
+    kinds = [status.message if status.kind in ("demo", "pipeline") else status.kind for status in active]
+    return {WORK[kind] for text in kinds if (kind := re.split("[-:]", text)[0]) in WORK}
+
+
+def find_steps(workspace: Workspace, jobs: Iterable[JobStatus] = ()) -> list[Step]:
+    """Return the steps as the workspace stands and as `jobs` work on it. Raises FVMError where a part of it cannot be
+    read."""
     roles: dict[str, int] = {}
     for record in list_models(workspace).values():
         roles[record.role] = roles.get(record.role, 0) + 1
     scores = sum(1 for path in workspace.scores.glob("*/*.parquet") if path.stem != "snapshots")
-    return steps(datasets=len(list_datasets(workspace)), models=roles, scores=scores, decisions=_decisions(workspace))
+    return steps(
+        datasets=len(list_datasets(workspace)), models=roles, scores=scores, decisions=_decisions(workspace),
+        at_work=at_work(jobs),
+    )  # fmt: skip
 
 
 def _decisions(workspace: Workspace) -> int:
-    if not workspace.review_url.startswith("sqlite"):
-        return _team_decisions(workspace.review_url)
-    path = workspace.root / "review.sqlite"
-    if not path.exists():
+    """Return how many samples are decided; 0 where the database does not answer soon, for this is a hint only."""
+    url, file = workspace.review_url, workspace.root / "review.sqlite"
+    if url == f"sqlite:///{file}" and not file.exists():
         return 0
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1) as connection:
-            return int(connection.execute("select count(*) from decisions").fetchone()[0])
-    except sqlite3.Error:
-        return 0
-
-
-def _team_decisions(url: str) -> int:
-    """Return the number of decisions on the team's server; 0 where it does not answer soon, for this is a hint only."""
     try:
         log = DecisionLog(url, patience=1.0)
         try:
-            return log.total()
+            return log.decided()
         finally:
             log.close()
     except StorageError:

@@ -126,9 +126,8 @@ def _second(team: Team, people: Sequence[str]) -> None:
     with st.form("team_second"):
         st.markdown("**Ask for a blind second opinion**")
         names = _names("second", people)
-        columns = st.columns(2)
-        choice = columns[0].selectbox("On", list(CHOICES), format_func=CHOICES.__getitem__)
-        share = columns[1].number_input("Share, %", min_value=1, max_value=100, value=20)
+        choice = st.selectbox("Of the decided images", list(CHOICES), format_func=CHOICES.__getitem__)
+        share = st.number_input("Share, %", min_value=1, max_value=100, value=20)
         if not st.form_submit_button("Ask", icon=":material/visibility_off:"):
             return
     _write(team, second_pass(team.log.replay(team.session.id), names, choice=choice, share=share / 100))

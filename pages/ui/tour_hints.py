@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 START = "No data at hand? **Try the demo** below makes everything in under a minute. With data of your own, go to Load."
-END = "That was the whole way. The Learn page tells why it works; the Review page's *Take home* writes the labels."
+END = (
+    "That was the whole way. The Learn page tells why it works; *Take the labels home* on the Review page writes them."
+)
 
 
 @dataclass(frozen=True)

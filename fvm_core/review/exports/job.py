@@ -44,7 +44,7 @@ def run(context: JobContext, args: dict[str, Any], workspace: Workspace) -> dict
     bundle = make_bundle(dataset, frame, provenance, rows=rows, ids=_ids(args) if rows == "ids" else ())
 
     def tell(done: int, total: int) -> None:
-        context.progress(done, total, f"writing {form.title}")
+        context.progress(done, total, f"writing {form.title}: {done:,} of {total:,}")
         if context.checkpoint():
             raise JobStopped
 
