@@ -1,4 +1,4 @@
-"""Half a screen or a tablet, 641 to 1200 px: columns wrap before what they hold is cut. Below, Streamlit stacks them."""
+"""Half a screen or a tablet, 641 to 1200 px: columns wrap before what they hold is cut. Below, Streamlit stacks all."""
 
 from __future__ import annotations
 

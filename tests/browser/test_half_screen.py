@@ -90,6 +90,24 @@ def test_the_gallery_stays_where_it_is_while_one_works(scored: Server, page: Pag
     assert wide <= 0, "nothing is cut off at the side"
 
 
+def test_the_counts_say_of_what_they_are(scored: Server, page: Page) -> None:
+    """A list of its own, so what is left in it is not all that is undecided; the skipped one is not in the share."""
+    grid = open_review(scored, page)
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("spinbutton", name="Only the k most suspicious").fill("5")
+    page.keyboard.press("Enter")
+    expect(grid.get_by_role("option")).to_have_count(5)
+    page.keyboard.press("Escape")
+    grid.focus()
+    for key in "aks":
+        page.keyboard.press(key)
+    counts = page.locator(".figure")
+    expect(counts).to_have_text(["3decided", "50 %accepted, skips aside", "1changed", "2left in this list"])
+    for _ in range(3):
+        page.keyboard.press("u")
+    expect(counts.first).to_have_text("0decided")
+
+
 def test_e_brings_the_heading_below_the_app_s_header(scored: Server, page: Page) -> None:
     grid = open_review(scored, page)
     grid.focus()
