@@ -7,13 +7,15 @@ import streamlit as st
 from fvm_core.workspace import current_workspace
 from pages.ui import collector, read_only, sign_in, tour
 from pages.ui.links import PAGES, ROOT
+from pages.ui.narrow import NARROW
+from pages.ui.refused_number import REFUSED
 from pages.ui.theme import QUIET
 
 st.set_page_config(
     page_title="FVM Studio", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide", initial_sidebar_state=232
 )
 collector.leave_out_modules()
-st.html(QUIET)
+st.html(QUIET + NARROW + REFUSED)
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large", icon_image=str(ROOT / "assets" / "icon.svg"))
 
 # The pages are known to Streamlit in every case, for without a navigation it would list its own; only `run` opens one.

@@ -49,7 +49,7 @@ class Gallery {
     left.append(this.grid, this.bar.element, this.legend.element);
     const body = make("div", "body");
     body.append(left, this.detail.element);
-    this.root.append(hatching(), this.head.element, this.head.notice, this.head.live, body);
+    this.root.append(hatching(), this.head.element, this.head.live, body);
     parent.append(this.root);
     this.input = new Input(this);
     this.stay = () => (this.settled = true);
@@ -278,8 +278,11 @@ class Gallery {
     const item = this.item(this.position);
     if (!item) return;
     this.log.send("asked", { id: item.id });
-    this.say(`What speaks for and against the label of ${item.id}: see below the gallery.`);
-    document.querySelector(".st-key-review_explain")?.scrollIntoView({ block: "start" });
+    this.say(`Below the gallery: what speaks for and against the label of ${item.id}.`);
+    const panel = document.querySelector(".st-key-review_explain");
+    if (!panel) return;
+    panel.style.scrollMarginTop = "4rem"; // the app's header lies over the page
+    panel.scrollIntoView({ block: "start" });
   }
 
   pickOne(item, label) {

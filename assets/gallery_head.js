@@ -1,4 +1,5 @@
-// The line above the grid: counts, place, whether all is saved, tools; and what a screen reader is told.
+// The lines above the grid, of one height whatever they say: counts, whether all is saved, place, notice, tools; and what
+// a screen reader is told.
 
 class Head {
   constructor(gallery) {
@@ -13,9 +14,9 @@ class Head {
     this.tool("Select page", null, () => gallery.selectPage());
     this.tool("Keys", null, () => gallery.openKeys());
     this.help = this.tool("Help", "help", () => gallery.openHelp());
-    this.element.append(this.counts, this.place, this.saving, this.tools);
     this.notice = make("div", "notice");
     this.notice.setAttribute("role", "alert");
+    this.element.append(this.counts, this.saving, this.place, this.notice, this.tools);
     this.live = make("div", "spoken");
     this.live.setAttribute("role", "status");
     this.spoken = [];
@@ -53,22 +54,22 @@ class Head {
     this.saving.className = `saving ${stuck ? "stuck" : waiting ? "busy" : "idle"}`;
     this.saving.textContent = stuck ? `${waiting} not saved` : waiting ? `Saving ${waiting} …` : "All saved";
     if (this.waited && !waiting && !stuck)
-      this.speak(`All saved: ${data.counts.decided.toLocaleString("en")} decided, ${data.counts.left.toLocaleString("en")} left.`);
+      this.speak(`All saved: ${data.counts.decided.toLocaleString("en")} decided, ${data.counts.left.toLocaleString("en")} left in this list.`);
     this.waited = waiting;
     const refused = Object.values(data.refused ?? {});
     const words = data.problem || (refused.length ? `Refused: ${refused[0]}` : this.gallery.bindings.problem || said);
     if (this.notice.textContent !== words) this.notice.textContent = words;
+    this.notice.title = words;
     this.notice.className = `notice ${stuck || refused.length ? "bad" : ""}`;
-    this.notice.hidden = !words;
   }
 
   showCounts({ counts }) {
     const rate = counts.rate === null ? "–" : `${Math.round(100 * counts.rate)} %`;
     const figures = [
       [counts.decided.toLocaleString("en"), "decided", "Decisions on disk in this session"],
-      [counts.left.toLocaleString("en"), "left", "Undecided images in this queue"],
-      [rate, "accepted", "Suggestions accepted among the images judged"],
-      [counts.changed.toLocaleString("en"), "changed", "Labels that differ from the given ones"],
+      [rate, "accepted, skips aside", "Suggestions accepted in this session, of the images judged: a skipped one is not"],
+      [counts.changed.toLocaleString("en"), "changed", "Labels of this session that differ from the given ones"],
+      [counts.left.toLocaleString("en"), "left in this list", "Undecided images of the list below, as it is filtered now"],
     ];
     const drawn = figures.join();
     if (this.figures === drawn) return;

@@ -15,7 +15,7 @@ from fvm_core.review.inbox import Known
 from fvm_core.review.log import DecisionLog
 from fvm_core.review.outcome import outcome_of
 from fvm_core.review.score_rows import ScoreRows, read_score_rows
-from fvm_core.review.session import ReviewSession
+from fvm_core.review.session import ReviewSession, list_sessions
 from fvm_core.workspace import current_workspace
 from pages.ui import explain_panel, review_outlook, review_selection, review_team
 from pages.ui.after_review import after_review
@@ -54,7 +54,8 @@ def main() -> None:
     with shown():
         log = decision_log(workspace.review_url)
         dataset = scored_dataset(file)
-    with review:
+        begun = bool(list_sessions(log, fingerprint=file.fingerprint))
+    with review if begun else st.container():
         session = choose_session(log, dataset=file.dataset, fingerprint=file.fingerprint)
     with shown():
         reviewer = choose_reviewer(log, session, team=not workspace.review_url.startswith("sqlite"))

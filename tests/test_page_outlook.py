@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from app_pages import button, open_page, texts
 from score_files import write_score_file
+from streamlit.proto.Metric_pb2 import Metric
 from streamlit.testing.v1 import AppTest
 
 from fvm_core.data.dataset import DatasetSpec, LabeledImages
@@ -76,6 +77,8 @@ def test_it_counts_what_was_confirmed_and_says_when_to_stop(workspace: Workspace
     reviewed(workspace, digits, suspicion, wrong=10)
     page = review()
     assert metrics(page)["Judged"] == "60" and metrics(page)["Wrong labels confirmed"] == "10"
+    (share,) = (item for item in page.metric if item.delta)
+    assert share.delta == "17% of those judged" and share.proto.direction == Metric.NONE, "a share is no rise"
     assert any("You can stop: 0 of the 50 deepest judged images" in item.value for item in page.success)
     page.number_input(key="outlook_window").set_value(60).run()
     assert any("Go on: 10 of the 60 deepest" in item.value for item in page.info)

@@ -29,8 +29,12 @@ APART = 20.0
 
 
 def draw_table(files: Sequence[ScoreFile], file: ScoreFile, names: Sequence[str], row: int) -> None:
-    """Draw a line for each score file of the dataset of `file` that has the sample at `row`."""
-    same = [item for item in files if item.fingerprint == file.fingerprint]
+    """Draw a line for each score file of the dataset of `file` that has the sample at `row`: `file` comes first, then
+    the other methods of its model."""
+    same = sorted(
+        (item for item in files if item.fingerprint == file.fingerprint),
+        key=lambda item: (item.run != file.run, item.key != file.key),
+    )
     found: list[tuple[ScoreFile, Standing]] = []
     for item in same:
         try:
@@ -43,6 +47,7 @@ def draw_table(files: Sequence[ScoreFile], file: ScoreFile, names: Sequence[str]
     st.dataframe(
         table(found, names), hide_index=True, key="evidence_methods", height=min(38 * len(found) + 40, 320),
         column_config={
+            "method": st.column_config.TextColumn(width=330),
             "score": st.column_config.NumberColumn(format="%.4g"),
             "more suspicious than": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100),
         },

@@ -34,8 +34,9 @@ def draw(
     `file` are the scores whose model and validation set are asked, `files` all score files, those of other methods and
     models among them. `proposed` is the label that `file` suggests for the image, -1 for none.
     """
-    st.subheader("What speaks for and against this label", anchor="explain")
-    with st.container(border=True, key="review_explain"), shown(stop=False):
+    panel = st.container(key="review_explain")
+    panel.subheader("What speaks for and against this label", anchor="explain")
+    with panel.container(border=True), shown(stop=False):
         of = st.segmented_control(
             "Ask about", list(SOURCES), default="training", required=True, key="explain_of",
             format_func=SOURCES.__getitem__, label_visibility="collapsed",
@@ -46,8 +47,9 @@ def draw(
             suggested = -1
         elif picked is None:
             st.caption(
-                "Press **E** on an image of the gallery, or its Explain button. The clean and the training images that "
-                "speak most for and against its label are then looked for."
+                "Press **E** on an image of the gallery, or its Explain button, to see here what every method says of "
+                "it and which training images are most alike. From there **Explain this image** looks for the clean "
+                "and the training images that speak most for and against its label."
             )
             return
         else:

@@ -77,13 +77,14 @@ def _pairs(noise: Noise, key: str, names: Sequence[str], fingerprint: str) -> No
         return
     widths = [2.6, 1.1, 1.1, 1.1, 1.3]
     others = [source for source in SOURCES if source in noise.confusions]
+    rows = st.container(key="table_pairs")
     for column, word in zip(
-        st.columns(widths), ["Class → given label", *(SOURCES[one] for one in others)], strict=False
+        rows.columns(widths), ["Class → given label", *(SOURCES[one] for one in others)], strict=False
     ):
         column.caption(word)
     for row in pairs.to_dict("records"):
         true, given = int(row["true"]), int(row["given"])
-        columns = st.columns(widths, vertical_alignment="center")
+        columns = rows.columns(widths, vertical_alignment="center")
         columns[0].markdown(f"**{plain(names[true])}** → {plain(names[given])} · {100 * row['share']:.1f} %")
         for column, source in zip(columns[1:], others, strict=False):
             column.markdown(f"{noise.confusions[source].counts[true, given]:,.0f}")

@@ -140,7 +140,8 @@ def _found(seen: Seen, disputed: str) -> None:
     told, rest, judged, wrong = advice(seen.found, rule), seen.rest, seen.judged, seen.wrong
     with st.container(horizontal=True):
         st.metric("Judged", f"{judged:,}", width=160)
-        st.metric("Wrong labels confirmed", f"{wrong:,}", f"{wrong / judged:.0%}" if judged else None, "off", width=220)
+        share = f"{wrong / judged:.0%} of those judged" if judged else None
+        st.metric("Wrong labels confirmed", f"{wrong:,}", share, "off", width=220, delta_arrow="off")
         st.metric("Errors left, expected", f"{rest.expected:,.0f}", width=220, help=f"From {rest.basis}.")
         st.metric("at most (95 %)", f"{rest.at_most:,.0f}", width=180, help="If a rank is no worse than those before.")
     if disputed:
