@@ -9,10 +9,10 @@ from pages.ui import collector, read_only, sign_in, tour
 from pages.ui.links import PAGES, ROOT
 from pages.ui.narrow import NARROW
 from pages.ui.refused_number import REFUSED
-from pages.ui.theme import QUIET
+from pages.ui.theme import QUIET, SIDEBAR
 
 st.set_page_config(
-    page_title="FVM Studio", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide", initial_sidebar_state=232
+    page_title="FVM Studio", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide", initial_sidebar_state=SIDEBAR
 )
 collector.leave_out_modules()
 st.html(QUIET + NARROW + REFUSED)

@@ -15,14 +15,17 @@ NEUTRAL = "#767676"
 ROLE_COLOURS = {"base": BASE, "imported": BASE, "vm": VM, "fvm": FVM}
 ROLE_TITLES = {"base": "Base", "imported": "Imported", "vm": "VM (SGD)", "fvm": "FVM (SAM)"}
 
+SIDEBAR = 232
 QUIET = f"""<style>
 {INK_RULE}
 [data-testid="stStatusWidget"] {{ display: none; }}
+[data-testid="stSidebar"], [data-testid="stSidebar"] > div {{ max-width: {SIDEBAR}px; }}
 [class*="st-key-live"] [data-stale="true"], [class*="st-key-live"][data-stale="true"] {{
   opacity: 1 !important; transition: none !important;
 }}
 </style>"""
-"""Live parts (containers whose key begins with "live") run every second: no fading, no running figure each time."""
+"""Live parts (containers whose key begins with "live") run every second: no fading, no running figure each time. The
+first page after the server's start has its sidebar before the app can tell its width."""
 
 
 def model_title(role: str, solver: object = None) -> str:
