@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -345,7 +346,7 @@ def test_curves_that_are_the_same_are_all_seen_and_axes_say_what_they_are() -> N
     (line,) = panel([Run(name, "vm", frame) for name in "abc"], "sam_gap", "SAM gap").to_dict()["layer"]
     encoding = line["encoding"]
     widths = encoding["size"]["scale"]["range"]
-    assert all(below >= above + 2 for below, above in zip(widths, widths[1:], strict=False)), "the first is at the back"
+    assert all(below >= above + 2 for below, above in pairwise(widths)), "the first is at the back"
     assert encoding["x"]["title"] == "step" and "clip" not in line["mark"]
     assert encoding["x"]["axis"]["labelFlush"] is encoding["y"]["axis"]["labelFlush"] is False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -87,10 +88,10 @@ def panel(runs: Sequence[Run], metric: str, title: str, *, log: bool = False) ->
     """Return the chart of one metric over the steps; words in its place while nothing was measured."""
     table = points(runs, metric, positive=log)
     labels, colours = [run.label for run in runs], [role_colour(run.role) for run in runs]
-    look = {"tickCount": 4, "labelFlush": False}
+    look: dict[str, Any] = {"tickCount": 4, "labelFlush": False}
     below = alt.Axis(grid=False, titleFontSize=12, titleFontWeight="normal", titlePadding=4, **look)
     x = alt.X("step:Q", title="step", axis=below, scale=alt.Scale(zero=True, nice=False))
-    form = {"format": ".1~%"} if metric == "val_accuracy" else {"labelExpr": NUMBERS}
+    form: dict[str, Any] = {"format": ".1~%"} if metric == "val_accuracy" else {"labelExpr": NUMBERS}
     scale = alt.Scale(type="log") if log else alt.Scale(zero=False)
     y = alt.Y("value:Q", title=None, axis=alt.Axis(labelOverlap=log, **look, **form), scale=scale)
     colour = alt.Color("run:N", legend=None, scale=alt.Scale(domain=labels, range=colours))
@@ -108,8 +109,7 @@ def panel(runs: Sequence[Run], metric: str, title: str, *, log: bool = False) ->
     if len(table):
         first = float(table["run"].value_counts().min() == 1)  # a line of one point is none
         marks = alt.OverlayMarkDef(filled=False, strokeWidth=5, opacity=first)  # where a pointer finds the numbers
-        marks = marks if len(table) < 40 * len(runs) else False
-        line = alt.Chart(table).mark_line(strokeWidth=2.5, point=marks)
+        line = alt.Chart(table).mark_line(strokeWidth=2.5, point=marks if len(table) < 40 * len(runs) else False)
         layers.append(line.encode(x=x, y=y, color=colour, strokeDash=dash, size=width, tooltip=tooltip))
     if not layers:
         words = pd.DataFrame({"text": ["not measured yet"]})

@@ -14,10 +14,10 @@ FONT = '"Source Sans", sans-serif'
 SIZE, TITLE_SIZE = 12.75, 14.875
 PAPER, FAINT = "#fdfcf9", "rgba(128,128,128,0.22)"
 BAR = {"bgcolor": "rgba(0,0,0,0)", "color": "#767676", "activecolor": "#0072B2"}
-"""Of the bar over a chart, legible on the paper of both themes; plotly's own is a grey slab where a chart has no paper."""
+"""Of the bar over a chart, legible on the paper of both themes; plotly's own is a grey slab on a transparent chart."""
 BAR_ROOM, BAR_ROOM_BY_LEGEND = 24, 34
-"""Pixels above a chart that the bar has for itself, so that it lies on no title; more where a legend is above the chart,
-which has two lines on a narrow page."""
+"""Pixels above a chart that the bar has for itself, so that it lies on no title; more where a legend is above, which
+has two lines on a narrow page."""
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#767676"]
 
 
