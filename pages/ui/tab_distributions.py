@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fvm_core.influence.methods import METHODS
 from pages.ui import chart
-from pages.ui.columns import PIXELS, USUAL, ask, fitting
+from pages.ui.columns import PIXELS, USUAL, fitting
 from pages.ui.comparison import Samples, keys_of, percentiles, shared_samples, values
 from pages.ui.distribution import Distribution, distribute
 from pages.ui.figures_spread import histograms, violins
@@ -211,7 +211,6 @@ def draw(files: Sequence[ScoreFile]) -> None:
     )
     marks = "points are medians, bars quartiles" if shape == "Violins" else "dashed lines are medians"
     st.caption(_explain(samples, measure, linear, marks))
-    ask(most)
 
 
 def _explain(samples: Samples, measure: str, linear: bool, marks: str) -> str:
