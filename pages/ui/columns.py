@@ -24,7 +24,7 @@ def fitting(wanted: int) -> int:
 
 
 def ask(wanted: int) -> None:
-    """Let the browser say when another number than `fitting` told fits; drawn at the end of a page, since it has a gap."""
+    """Let the browser say when another number than `fitting` told fits; drawn at a page's end: it has a gap."""
     _component(
         key=KEY, data={"most": max(wanted, 1), "columns": fitting(wanted), "pixels": PIXELS},
         on_columns_change=lambda: None,
