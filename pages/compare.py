@@ -8,6 +8,7 @@ import streamlit as st
 
 from fvm_core.workspace import current_workspace
 from pages.ui import tab_agreement, tab_detection, tab_disagreement, tab_distributions, tab_snapshots
+from pages.ui.columns import USUAL, ask
 from pages.ui.errors import shown
 from pages.ui.links import link
 from pages.ui.score_sets import (
@@ -39,6 +40,7 @@ def main() -> None:
     everything = [item for item in files if item.fingerprint == fingerprint]
     chosen = _methods(everything) if everything else []
     _draw(chosen, everything, [item for item in snapshots if item.fingerprint == fingerprint])
+    ask(max(len({item.method for item in chosen}), USUAL))  # here, so that no tab has to wait for it
 
 
 def _dataset(known: Sequence[ScoreFile], files: Sequence[ScoreFile]) -> str:

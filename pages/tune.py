@@ -15,7 +15,7 @@ from fvm_core.models.spec import ModelSpec
 from fvm_core.models.store import ModelRecord, list_models
 from fvm_core.tuning.settings import TuneSettings
 from fvm_core.workspace import Workspace, current_workspace
-from pages.ui import errors, job_view, links, selection, solver_form, tune_form, tune_watch
+from pages.ui import errors, job_view, links, selection, solver_form, tune_done, tune_form, tune_watch
 from pages.ui.curves import TRAINING_PANELS, TUNING_PANELS, legend, panel
 from pages.ui.open_data import open_cached
 from pages.ui.overlap_view import cleared
@@ -181,7 +181,10 @@ def main() -> None:
     with errors.shown():
         models, datasets = list_models(workspace), list_datasets(workspace)
         if models and datasets:
-            busy = any(status.active and status.kind == "tune" for status in list_jobs(workspace))
+            tunings = [status for status in list_jobs(workspace) if status.kind == "tune"]
+            busy = any(status.active for status in tunings)
+            if tunings and tunings[0].state == "done":
+                tune_done.draw(workspace, tunings[0])
             title = "Start another tuning" if busy else "Start a tuning"
             with st.expander(title, icon=":material/tune:", expanded=not busy, key=f"tune_form_{busy}"):
                 start_tuning(workspace, models, datasets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -21,7 +23,7 @@ from pages.ui.score_sets import (
     score_files,
     selected_runs,
 )
-from pages.ui.tab_distributions import sketch
+from pages.ui.tab_distributions import arranged, sketch
 
 DATA = invent(300)
 
@@ -139,3 +141,13 @@ def test_a_sketch_keeps_ends_and_quantiles() -> None:
     for share in (0.01, 0.5, 0.9):
         assert abs(np.searchsorted(whole, np.quantile(few, share)) / len(whole) - share) <= 1 / 1001
     assert np.array_equal(sketch(numbers, most=60_000), whole)
+
+
+def test_runs_fill_rows_where_their_methods_fit_and_flow_in_equal_rows_where_not() -> None:
+    files = [SimpleNamespace(run=run, method=method) for run in "ab" for method in ("loss", "margin", "el2n", "gex")]
+    panels = [f"{item.run} {item.method}" for item in files[:-1]]
+    whole, columns = arranged(files[:-1], panels, 6)  # type: ignore[arg-type]
+    assert columns == 4 and len(whole) == 8 and whole.count(None) == 1 and None in whole[4:]
+    narrow, columns = arranged(files[:-1], panels, 3)  # type: ignore[arg-type]
+    assert columns == 2 and [one and str(one)[0] for one in narrow] == ["a"] * 4 + ["b"] * 3 + [None]
+    assert arranged(files[:-1], panels, 1)[0] == [one for one in narrow if one]  # type: ignore[arg-type]

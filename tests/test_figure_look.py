@@ -31,3 +31,13 @@ def test_the_rule_on_every_page_finds_the_ink_as_a_browser_writes_it() -> None:
     red, green, blue = (int(INK[at : at + 2], 16) for at in (1, 3, 5))
     assert f"fill: rgb({red}, {green}, {blue})" in INK_RULE and INK_RULE in QUIET
     assert re.fullmatch(r"<style>.*</style>", QUIET, re.DOTALL) and QUIET.count("{") == QUIET.count("}")
+
+
+def test_the_bar_over_a_chart_has_its_own_strip_above_it_and_no_slab() -> None:
+    legend = {"orientation": "h"}
+    for showlegend, least in ((False, 20), (True, 30)):
+        figure = go.Figure(layout={"height": 400, "margin": {"t": 40}, "legend": legend, "showlegend": showlegend})
+        layout = dress(figure).layout
+        assert layout.margin.t - 40 == layout.height - 400 >= least, "the chart itself stays as high as it was"
+        assert layout.modebar.bgcolor == "rgba(0,0,0,0)"
+        assert {layout.modebar.color, layout.modebar.activecolor} == {"#767676", "#0072B2"}

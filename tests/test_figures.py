@@ -255,3 +255,11 @@ def test_distribute_counts_as_numpy_does(kind: str) -> None:
         heights, _ = np.histogram(np.clip(scale.forward(inside), low, high), bins=found.edges)
         assert np.allclose(found.shares[group], 100 * heights / len(inside)) and found.counts[group] == len(inside)
         assert found.quartiles[group] == pytest.approx(np.quantile(inside, [0.25, 0.5, 0.75]))
+
+
+def test_words_too_long_for_a_chart_take_two_lines_for_which_there_is_room() -> None:
+    long = replace(spread(), title="FVM · Posterior (a-run-of-mine)", axis="s (LiSSA, random vectors) →")
+    short, tall = (histograms([panel] * 3, columns=3, width=450) for panel in (spread(), long))
+    assert {"FVM · Posterior<br>(a-run-of-mine)", "s (LiSSA, random<br>vectors) →"} <= set(words(tall))
+    assert tall.layout.height - short.layout.height == 2 * 17
+    assert "FVM · Posterior (a-run-of-mine)" in words(histograms([long] * 3, columns=3, width=900))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from fvm_core.data.registry import add_dataset, open_named
 from fvm_core.embedding.store import Seen, across_path
 from fvm_core.workspace import Workspace
 from pages.ui import gallery as gallery_module
+from pages.ui.links import ROOT
 from pages.ui.noise_classes import class_quality
 from pages.ui.noise_data import noise_of
 from pages.ui.noise_figures import transition_map
@@ -149,3 +152,40 @@ def test_the_matrix_writes_shares_and_leaves_the_diagonal_uncoloured() -> None:
     assert np.isnan(np.diag(np.array(heat.z, dtype=float))).all() and heat.z[1][0] == 25 and heat.zmax == 25
     assert [note.text for note in figure.layout.annotations] == ["90", "10", "25", "75"]
     assert heat.x[0] == "&lt;b&gt;a&lt;/b&gt;"
+
+
+def test_every_class_of_the_matrix_is_named_though_its_name_is_a_number() -> None:
+    digits = [str(digit) for digit in (3, 1, 4, 0, 5, 9, 2, 6, 8, 7)]
+    layout = transition_map(np.eye(10), digits, top=0.1, rows="True class").layout
+    for axis in (layout.xaxis, layout.yaxis):
+        assert axis.type == "category" and list(axis.tickvals) == list(axis.ticktext) == digits
+    assert layout.yaxis.title.text == "True class"
+
+
+def test_long_names_are_shortened_at_the_axes_only_and_of_many_some_are_named() -> None:
+    long = ["a class with a very long name, one", "a class with a very long name, two"]
+    figure = transition_map(np.eye(2), long, top=0.1)
+    assert list(figure.data[0].x) == long == list(figure.layout.xaxis.tickvals)
+    assert max(map(len, figure.layout.xaxis.ticktext)) < 20
+    many = transition_map(np.eye(100), [f"class {k}" for k in range(100)], top=0.1)
+    assert list(many.layout.xaxis.tickvals)[:3] == ["class 0", "class 5", "class 10"]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_deepest_cell_leaves_the_pages_ink_legible(dark: bool) -> None:
+    figure = transition_map(np.array([[0.5, 0.5], [0.0, 1.0]]), ["a", "b"], top=0.5)
+    assert all(note.font.color is None for note in figure.layout.annotations)
+    red, green, blue, alpha = map(float, re.findall(r"[\d.]+", figure.data[0].colorscale[-1][1]))
+    theme = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]["dark" if dark else "light"]
+    paper, ink = (
+        np.array([int(theme[key][k : k + 2], 16) for k in (1, 3, 5)]) for key in ("backgroundColor", "textColor")
+    )
+    cell = alpha * np.array([red, green, blue]) + (1 - alpha) * paper
+    light, deep = sorted((luminance(cell), luminance(0.82 * ink + 0.18 * cell)), reverse=True)  # as INK_RULE mixes it
+    assert (light + 0.05) / (deep + 0.05) >= 4.5
+
+
+def luminance(colour: np.ndarray) -> float:
+    """Return WCAG's relative luminance of sRGB 0 to 255."""
+    share = colour / 255
+    return float(np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])

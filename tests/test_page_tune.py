@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -308,6 +309,46 @@ def test_running_tuning_is_drawn_with_its_buttons_and_curves(workspace: Workspac
         assert app.multiselect(key="tune_watch").value == ["digits-fvm", "digits-vm"]
         assert "30 s left" in app.get("progress")[0].proto.text
         assert len(app.get("vega_lite_chart")) == len(TUNING_PANELS)
+
+
+def tuned(workspace: Workspace, name: str, *, seconds: float) -> None:
+    """Leave the job behind that made the model, after so much work."""
+    args = {"name": name, "settings": {}}
+    folder = ended_job(workspace, "tune", args, title=f"Tune {name}", state="done", result={"model": name})
+    folder.status.write_text(json.dumps(json.loads(folder.status.read_text()) | {"worked": seconds}))
+
+
+def test_a_tuning_that_is_done_says_how_long_it_took_and_what_it_brought(workspace: Workspace) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    rows = [ROWS[0] | {"val_accuracy": 0.734, "random_sharpness": 3.1e-6}, *ROWS[1:], {"step": 60, "val_accuracy": 1.0}]
+    add_model(workspace, "digits-fvm", "fvm", rows)
+    tuned(workspace, "digits-fvm", seconds=130)
+    told = visible(texts(open_page("tune")))
+    assert "digits-fvm is tuned, in 2 min 10 s: validation loss 0.8 → 0.4; " in told.replace("**", "")
+    assert "validation accuracy 73.4 → 100.0 %; SAM gap 0.2 → 0.1; sharpness along random directions 3.1×10⁻⁶" in told
+    assert "top Hessian eigenvalue" not in told
+
+
+def test_nothing_is_said_of_a_tuning_that_failed_since_or_whose_model_is_gone(workspace: Workspace) -> None:
+    add_digits(workspace)
+    add_model(workspace, "digits-base", "base")
+    tuned(workspace, "gone", seconds=130)
+    assert "is tuned" not in texts(open_page("tune"))
+    add_model(workspace, "gone", "fvm")
+    assert "is tuned, in 2 min 10 s" in texts(open_page("tune"))
+    ended_job(workspace, "tune", {"name": "next", "settings": {}}, title="Tune next", state="failed", error="no")
+    assert "is tuned" not in texts(open_page("tune"))
+
+
+def test_curves_that_are_the_same_are_all_seen_and_axes_say_what_they_are() -> None:
+    frame = pd.DataFrame(ROWS)
+    (line,) = panel([Run(name, "vm", frame) for name in "abc"], "sam_gap", "SAM gap").to_dict()["layer"]
+    encoding = line["encoding"]
+    widths = encoding["size"]["scale"]["range"]
+    assert all(below >= above + 2 for below, above in pairwise(widths)), "the first is at the back"
+    assert encoding["x"]["title"] == "step" and "clip" not in line["mark"]
+    assert encoding["x"]["axis"]["labelFlush"] is encoding["y"]["axis"]["labelFlush"] is False
 
 
 def test_curves_use_one_colour_a_solver_and_dash_the_second() -> None:

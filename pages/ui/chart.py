@@ -27,7 +27,7 @@ def bar(name: str, *, picture: str = "svg", scale: int = 1) -> dict[str, Any]:
     return {
         "displaylogo": False,
         "toImageButtonOptions": {"format": picture, "filename": name, "scale": scale},
-        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
     }
 
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from pages.ui.scales import power_of_ten
 from pages.ui.theme import NEUTRAL, role_colour
 
 DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 4), (2, 3), (8, 3, 2, 3))
 BORDERS = ("solid", "dashed", "dotted", "double")
+THIN, WIDER = 2.0, 2.5
+"""The line on top, and by how much a line below another is wider: so that both are seen where they are the same."""
 MOST_POINTS = 250
-HEIGHT = 190
+HEIGHT = 210
 TUNING_PANELS: dict[str, str] = {
     "val_loss": "Loss on the clean validation set",
     "noisy_loss": "Loss on the noisy training set",
@@ -34,6 +38,16 @@ TRAINING_PANELS: dict[str, str] = {
 }
 BEHIND = {"val_loss": "train_loss"}
 """Metrics drawn thin behind others: the loss of the single batches, which are validation samples during a tuning."""
+
+
+SMALL = 1e-3
+"""A number below is written with a power of ten."""
+_POWER = "ceil(-log(abs(datum.value)) / LN10 - 1e-9)"
+NUMBERS = (
+    f"datum.value == 0 || abs(datum.value) >= {SMALL} ? format(datum.value, '.3~r') : "
+    f"format(datum.value * pow(10, {_POWER}), '.2~r') + '×' + {[power_of_ten(-k) for k in range(40)]}[{_POWER}]"
+)
+"""Vega's expression of a number at an axis: a student reads 5×10⁻⁶ more easily than 0.000005."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +88,18 @@ def panel(runs: Sequence[Run], metric: str, title: str, *, log: bool = False) ->
     """Return the chart of one metric over the steps; words in its place while nothing was measured."""
     table = points(runs, metric, positive=log)
     labels, colours = [run.label for run in runs], [role_colour(run.role) for run in runs]
-    x = alt.X("step:Q", title=None, axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(zero=True, nice=False))
-    form = ".1%" if metric == "val_accuracy" else ".3~r"
+    look: dict[str, Any] = {"tickCount": 4, "labelFlush": False}
+    below = alt.Axis(grid=False, titleFontSize=12, titleFontWeight="normal", titlePadding=4, **look)
+    x = alt.X("step:Q", title="step", axis=below, scale=alt.Scale(zero=True, nice=False))
+    form: dict[str, Any] = {"format": ".1~%"} if metric == "val_accuracy" else {"labelExpr": NUMBERS}
     scale = alt.Scale(type="log") if log else alt.Scale(zero=False)
-    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format=form), scale=scale)
+    y = alt.Y("value:Q", title=None, axis=alt.Axis(labelOverlap=log, **look, **form), scale=scale)
     colour = alt.Color("run:N", legend=None, scale=alt.Scale(domain=labels, range=colours))
     dash = alt.StrokeDash(
         "run:N", legend=None, scale=alt.Scale(domain=labels, range=[list(pattern) for pattern in dashes(runs)])
     )
+    widths = [THIN + WIDER * min(under, 2) for under in reversed(range(len(runs)))]
+    width = alt.Size("run:N", legend=None, scale=alt.Scale(domain=labels, range=widths))
     tooltip = [
         alt.Tooltip("run:N", title="tuning"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", title=title, format=".4g")
     ]  # fmt: skip
@@ -89,9 +107,10 @@ def panel(runs: Sequence[Run], metric: str, title: str, *, log: bool = False) ->
     if metric in BEHIND and len(behind := points(runs, BEHIND[metric], positive=log)):
         layers.append(alt.Chart(behind).mark_line(strokeWidth=1, opacity=0.35).encode(x=x, y=y, color=colour))
     if len(table):
-        marks = alt.OverlayMarkDef(size=18) if len(table) < 40 * len(runs) else False
-        line = alt.Chart(table).mark_line(strokeWidth=2.5, point=marks, clip=True)
-        layers.append(line.encode(x=x, y=y, color=colour, strokeDash=dash, tooltip=tooltip))
+        first = float(table["run"].value_counts().min() == 1)  # a line of one point is none
+        marks = alt.OverlayMarkDef(filled=False, strokeWidth=5, opacity=first)  # where a pointer finds the numbers
+        line = alt.Chart(table).mark_line(strokeWidth=2.5, point=marks if len(table) < 40 * len(runs) else False)
+        layers.append(line.encode(x=x, y=y, color=colour, strokeDash=dash, size=width, tooltip=tooltip))
     if not layers:
         words = pd.DataFrame({"text": ["not measured yet"]})
         layers.append(alt.Chart(words).mark_text(color=NEUTRAL, fontSize=13).encode(text="text:N"))

@@ -13,6 +13,11 @@ INK_RULE = """[data-testid="stPlotlyChart"] text[style*="fill: rgb(58, 66, 78)"]
 FONT = '"Source Sans", sans-serif'
 SIZE, TITLE_SIZE = 12.75, 14.875
 PAPER, FAINT = "#fdfcf9", "rgba(128,128,128,0.22)"
+BAR = {"bgcolor": "rgba(0,0,0,0)", "color": "#767676", "activecolor": "#0072B2"}
+"""Of the bar over a chart, legible on the paper of both themes; plotly's own is a grey slab on a transparent chart."""
+BAR_ROOM, BAR_ROOM_BY_LEGEND = 24, 34
+"""Pixels above a chart that the bar has for itself, so that it lies on no title; more where a legend is above, which
+has two lines on a narrow page."""
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#767676"]
 
 
@@ -29,6 +34,10 @@ def dress(figure: go.Figure) -> go.Figure:
     layout.font = {"family": FONT, "size": SIZE, "color": INK}
     layout.colorway = COLOURS
     layout.margin.pad = 8
+    layout.modebar = BAR
+    if layout.height and layout.margin.t is not None:
+        room = BAR_ROOM_BY_LEGEND if layout.showlegend and layout.legend.orientation == "h" else BAR_ROOM
+        layout.update(height=layout.height + room, margin_t=layout.margin.t + room)
     layout.hoverlabel.update(bgcolor=INK, bordercolor=INK, font={"color": PAPER})
     for axes, standoff in ((figure.select_xaxes(), 21), (figure.select_yaxes(), 25)):
         for axis in axes:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pages.ui.distribution import Distribution, smooth
 from pages.ui.figures import GROUP_COLOURS, faded, text
-from pages.ui.multiples import Multiples, broken
+from pages.ui.multiples import WIDE_LETTER, WIDTH, Multiples, broken, fold, second_line
 from pages.ui.scales import round_numbers
 from pages.ui.theme import NEUTRAL
 
@@ -30,9 +30,16 @@ class _Group:
     points: list[NDArray[np.float64]] = field(default_factory=list)
 
 
-def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_height: bool = False) -> go.Figure:
-    """Draw one histogram a method, groups over each other; heights are shares of the group in %."""
-    many = Multiples(len(panels), columns, height=150, left=_left(columns))
+def histograms(
+    panels: Sequence[Distribution | None], *, columns: int = 3, same_height: bool = False, width: int = WIDTH
+) -> go.Figure:
+    """Draw one histogram a method, groups over each other; heights are shares of the group in %. `width` is about how
+    many pixels there are for all columns."""
+    titles, axes = _words(panels, width / columns)
+    many = Multiples(
+        len(panels), columns, height=150, left=_left(columns), width=width, above=30 + second_line(titles),
+        below=48 + second_line(axes),
+    )  # fmt: skip
     tallest = max((_tallest(panel) for panel in panels if panel), default=1.0)
     groups: dict[str, _Group] = {}
     for number, panel in enumerate(panels):
@@ -49,9 +56,9 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
             own.hover += [hover[0], *np.repeat(hover, 2).tolist(), hover[-1], ""]
             middle = _shares(panel, panel.scale.forward(panel.quartiles[group][1]))
             own.bars.append(np.c_[many.across(number, [middle] * 2), many.up(number, [0, 1])])
-        many.title(number, text(panel.title))
-        many.caption(number, text(panel.axis))
-        many.ticks_across(number, *_marks(panel, most=3 if columns > 3 else 5))
+        many.title(number, titles[number])
+        many.caption(number, axes[number])
+        many.ticks_across(number, *_marks(panel, most=3 if width / columns < 240 else 5))
         heights, words = round_numbers(0.0, top, 4)
         many.ticks_up(number, [height / top for height in heights], words)
     traces = []
@@ -63,9 +70,11 @@ def histograms(panels: Sequence[Distribution | None], *, columns: int = 3, same_
     return many.figure(traces, legend=LEGEND, yaxis={"title": {"text": "Share of group (%)"}})
 
 
-def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Figure:
+def violins(panels: Sequence[Distribution | None], *, columns: int = 4, width: int = WIDTH) -> go.Figure:
     """Draw one violin a method: clean to the left, mislabeled to the right, bars from quartile to quartile."""
-    many = Multiples(len(panels), columns, height=240, above=50, below=14, left=_left(columns) + 0.04)
+    titles, axes = _words(panels, width / columns)
+    above = 50 + second_line(titles) + second_line(axes)
+    many = Multiples(len(panels), columns, height=240, above=above, below=14, left=_left(columns) + 0.04, width=width)
     groups: dict[str, _Group] = {}
     for number, panel in enumerate(panels):
         if panel is None:
@@ -87,7 +96,7 @@ def violins(panels: Sequence[Distribution | None], *, columns: int = 4) -> go.Fi
                     f"median {quartiles[1]:.3g}<br>quartiles {quartiles[0]:.3g} to {quartiles[2]:.3g}"
                     f"<br>{panel.counts[group]:,} samples"
                 )
-        many.title(number, f"{text(panel.title)}<br><span style='font-weight:400'>{text(panel.axis)}</span>")
+        many.title(number, f"{titles[number]}<br><span style='font-weight:400'>{axes[number]}</span>")
         many.ticks_up(number, *_marks(panel, most=5))
     traces = []
     for group, own in groups.items():
@@ -119,6 +128,12 @@ def _line(
 def _look(group: str, *, named: bool = True) -> dict[str, Any]:
     colour = GROUP_COLOURS.get(group, NEUTRAL)
     return {"colour": colour, "name": group, "legendgroup": group, "showlegend": named}
+
+
+def _words(panels: Sequence[Distribution | None], pixels: float) -> tuple[list[str], list[str]]:
+    """Return title and axis of each chart, folded to its width."""
+    titles = [fold(panel.title, pixels=pixels, letter=WIDE_LETTER) if panel else "" for panel in panels]
+    return titles, [fold(panel.axis, pixels=pixels) if panel else "" for panel in panels]
 
 
 def _left(columns: int) -> float:

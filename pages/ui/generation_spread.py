@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fvm_core.generation.score_store import TRAINING, VALIDATION, ScoreRun
 from fvm_core.workspace import Workspace
 from pages.ui import chart
+from pages.ui.columns import PIXELS, USUAL, ask, fitting
 from pages.ui.distribution import Distribution, distribute
 from pages.ui.figures_spread import histograms
 from pages.ui.generation_runs import Group, changed, matrix, samples
@@ -49,14 +50,16 @@ def draw(workspace: Workspace, group: Group) -> None:
         )
         for run, method in group.methods
     ]
+    fit = fitting(USUAL)
     chart.draw(
-        histograms(panels, columns=min(4, len(panels))), name="generation-scores",
+        histograms(panels, columns=min(4, len(panels), fit), width=PIXELS * fit), name="generation-scores",
         data=lambda: pd.concat([panel.frame() for panel in panels]),
         alt=f"Histograms of {len(panels)} methods' scores, pairs of the same class and of other classes apart",
     )  # fmt: skip
     st.caption(
         "To the right: speaks for the validation pair. Dashed lines are medians; heights are shares of the group."
     )
+    ask(USUAL)
 
 
 @st.cache_resource(show_spinner="Counting the scores …", max_entries=32)

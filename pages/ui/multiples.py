@@ -6,7 +6,8 @@ column across and a pixel up. Ticks, titles and frames are words and lines on th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,20 +15,20 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-from pages.ui.figures import GRID, finish
+from pages.ui.figures import GRID, finish, text
 
-TICK_ROOM, TITLE_SIZE = 24, 14
-WIDTH, LETTER = 900, 6
-"""About how many pixels a figure and a letter at a tick are wide, by which words are kept apart."""
+TICK_ROOM, TITLE_SIZE, LINE = 27, 14, 17
+WIDTH, LETTER, WIDE_LETTER, DIGIT = 900, 6, 7.3, 7.5
+"""About how many pixels a figure, a letter, one of a title and one at a tick are wide: words are kept apart by it."""
 BESIDE = 0.012
 """Share of a chart's width between its left and the numbers there."""
-TOP, BOTTOM = 56, 6
+TOP, BOTTOM = 40, 6
 
 
 @dataclass
 class Multiples:
     """Charts in rows of `columns`, each `height` pixels high; `above` and `below` are kept free for words, and `left`
-    (a share of the column)."""
+    (a share of the column). All are about `width` pixels wide together."""
 
     count: int
     columns: int
@@ -35,6 +36,7 @@ class Multiples:
     above: int = 30
     below: int = 48
     left: float = 0.2
+    width: int = WIDTH
     _lines: list[NDArray[np.float64]] = field(default_factory=list)
     _words: dict[str, list[tuple[float, float, str]]] = field(default_factory=dict)
 
@@ -65,12 +67,12 @@ class Multiples:
 
     def ticks_across(self, number: int, shares: Sequence[float], words: Sequence[str]) -> None:
         """Put words below a chart at rising `shares` of its width, but for one that would run into the one before."""
-        letter = LETTER * self.columns / (WIDTH * (1 - self.left))
+        letter = DIGIT * self.columns / (self.width * (1 - self.left))
         free = -1.0
         for share, word in zip(shares, words, strict=True):
             half = letter * len(word) / 2
             if share - half >= free:
-                self._put("caption", number, share, 0, word, up=-4)
+                self._put("caption", number, share, 0, word, up=-8)
                 free = share + half + letter / 2
 
     def ticks_up(self, number: int, shares: Sequence[float], words: Sequence[str]) -> None:
@@ -108,6 +110,23 @@ class Multiples:
         figure.update_xaxes(range=[0, self.columns], **bare)
         figure.update_yaxes(range=[0, total], **bare)
         return figure
+
+
+def fold(words: str, *, pixels: float, letter: float = LETTER) -> str:
+    """Return `words` safe for plotly, in at most two lines where they do not fit into `pixels`; an arrow stays at its
+    word.
+
+    >>> fold("VM · Loss", pixels=150), fold("s (random vectors) →", pixels=100), fold("one two three", pixels=30)
+    ('VM · Loss', 's (random<br>vectors) →', 'one<br>two …')
+    """
+    together = words.replace(" →", "\u00a0→").replace("− ", "−\u00a0").replace("· ", "·\u00a0")
+    lines = textwrap.wrap(together, max(int(pixels / letter), 1), max_lines=2, placeholder=" …")
+    return "<br>".join(text(line.replace("\u00a0", " ")) for line in lines)
+
+
+def second_line(folded: Iterable[str]) -> int:
+    """Return the pixels that a second line needs, 0 where none of the words has one."""
+    return LINE * any("<br>" in words for words in folded)
 
 
 def broken(parts: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -19,6 +19,7 @@ WORDS = {
     "posterior": "Each image counts for every class by its chance, as the label error posterior has it.",
     "truth": "The known classes of the dataset.",
 }
+ROWS = {"flags": "Class by the flags", "posterior": "Class by the posterior", "truth": "True class"}
 
 
 def draw(noise: Noise, names: Sequence[str], *, fingerprint: str) -> None:
@@ -62,7 +63,7 @@ def _largest(confusion: Confusion) -> float:
 def _matrix(key: str, confusion: Confusion, names: Sequence[str], top: float) -> None:
     st.markdown(f"**{SOURCES[key]}** · {100 * confusion.noise:.1f} % of the labels wrong", help=WORDS[key])
     chart.draw(
-        transition_map(confusion.transition, names, top=top), name=f"transition-{key}",
+        transition_map(confusion.transition, names, top=top, rows=ROWS[key]), name=f"transition-{key}",
         data=long_table(confusion.transition, confusion.counts, names),
         alt=f"Share of each class that is given each label, by {SOURCES[key].lower()}",
     )  # fmt: skip

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fvm_core.influence.methods import METHODS
 from pages.ui import chart
+from pages.ui.columns import PIXELS, USUAL, fitting
 from pages.ui.comparison import Samples, keys_of, percentiles, shared_samples, values
 from pages.ui.distribution import Distribution, distribute
 from pages.ui.figures_spread import histograms, violins
@@ -126,26 +127,37 @@ def _axes(
 @st.cache_resource(show_spinner=False, max_entries=24)
 def _figure(
     keys: tuple[FileKey, ...], labels: tuple[str, ...], _files: Sequence[ScoreFile], shape: str, measure: str,
-    same_axes: bool, linear: bool,
+    same_axes: bool, linear: bool, fit: int,
 ) -> go.Figure:  # fmt: skip
     """Return the chart; building one of many panels takes longer than anything else on a warm page."""
-    placed, columns = arranged(_files, _panels(keys, labels, _files, measure, same_axes, linear))
+    placed, columns = arranged(_files, _panels(keys, labels, _files, measure, same_axes, linear), fit)
+    width = PIXELS * max(fit, columns)
     if shape == "Violins":
-        return violins(placed, columns=columns)
-    return histograms(placed, columns=columns, same_height=same_axes)
+        return violins(placed, columns=columns, width=width)
+    return histograms(placed, columns=columns, same_height=same_axes, width=width)
 
 
-def arranged(files: Sequence[ScoreFile], panels: Sequence[Distribution]) -> tuple[list[Distribution | None], int]:
+def arranged(
+    files: Sequence[ScoreFile], panels: Sequence[Distribution], fit: int = USUAL
+) -> tuple[list[Distribution | None], int]:
     """Return the panels with gaps so that each run fills a row (one column for the influences), and the columns.
 
-    With at most one method a run, or a single run, they simply flow in rows of three.
+    With at most one method a run, or a single run, they simply flow in rows of three. Where no more than `fit` columns
+    fit, the panels of a run flow in rows of as many.
     """
     columns = [COLUMN.get(item.method, item.method) for item in files]
     order = [name for name in dict.fromkeys(COLUMN.values()) if name in columns]
     runs = list(dict.fromkeys(item.run for item in files))
     places = {(item.run, name): panel for item, name, panel in zip(files, columns, panels, strict=True)}
     if len(runs) < 2 or len(order) < 2 or len(places) < len(files):
-        return list(panels), min(3, len(panels))
+        return list(panels), min(3, len(panels), fit)
+    if len(order) > fit:
+        across = -(-len(order) // -(-len(order) // fit))  # rows as long as each other
+        flowing: list[Distribution | None] = []
+        for run in runs:
+            own = [places[run, name] for name in order if (run, name) in places]
+            flowing += [*own, *[None] * (-len(own) % across)]
+        return flowing, across
     return [places.get((run, name)) for run in runs for name in order], len(order)
 
 
@@ -189,7 +201,8 @@ def draw(files: Sequence[ScoreFile]) -> None:
     measure = measure or "suspicion"
     which = (keys_of(files), labels_of(files), files)
     panels = _panels(*which, measure, same_axes, linear)
-    figure = _figure(*which, shape or "Histograms", measure, same_axes, linear)
+    most = max(arranged(files, panels, len(panels))[1], USUAL)
+    figure = _figure(*which, shape or "Histograms", measure, same_axes, linear, fitting(most))
     chart.draw(
         figure,
         name=f"distributions-{measure}",

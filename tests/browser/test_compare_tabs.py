@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from app_server import PATIENCE, Server
+from app_server import PATIENCE, Server, settle
 from invented_scores import invent, write_run
 from playwright.sync_api import Locator, Page, expect
 
@@ -67,3 +67,37 @@ def test_a_histogram_tells_its_bin_and_violins_stay_violins(compared: Server, pa
     tab(page, "Distributions")
     expect(page.get_by_text("points are medians")).to_be_visible()
     expect(page.get_by_role("radio", name="Violins")).to_be_checked()
+
+
+OVERLAPS = """chart => {
+  const words = [...chart.querySelectorAll('.textpoint text, .legendtext, .ytitle, .modebar-group')]
+    .map(e => [e.textContent, e.getBoundingClientRect()]).filter(([, box]) => box.width);
+  const over = chart.getBoundingClientRect(), found = [];
+  words.forEach(([name, a], at) => {
+    if (a.left < over.left - 1 || a.right > over.right + 1) found.push(`${name} is cut`);
+    words.slice(at + 1).forEach(([other, b]) => {
+      const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (wide > 2 && high > 5) found.push(`${name} on ${other}`);
+    });
+  });
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [400, 900, 1366])
+def test_words_of_the_distributions_stand_apart_on_a_page_of_any_width(
+    compared: Server, page: Page, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    compared.goto(page, "compare")
+    chart = page.locator(".js-plotly-plot")
+    expect(chart.locator("text", has_text="VM · Posterior").first).to_be_visible(timeout=PATIENCE)
+    page.wait_for_timeout(2000)
+    settle(page)
+    chart.locator(".main-svg").first.hover(position={"x": 100, "y": 200})
+    for shape in ("Histograms", "Violins"):
+        page.get_by_role("radio", name=shape).click()
+        page.wait_for_timeout(2000)
+        settle(page)
+        assert chart.evaluate(OVERLAPS) == [], shape
