@@ -76,10 +76,11 @@ class FoldedNorms:
     def now(self) -> dict[str, Folded]:
         """Return {convolution: folded}."""
         free = [each for each in self._pairs if not (each[2].training or watched(each[1]) or watched(each[2]))]
-        tensors = [_tensors(conv, norm) for _, conv, norm in free]
-        found = {}
-        for (pair, conv, norm), own, sums in zip(free, tensors, contents(tensors), strict=True):
-            made = self._folded.get(pair, own, partial(_fold, pair, conv, norm, self._kind), contents=sums)
+        tensors = {pair.conv: _tensors(conv, norm) for pair, conv, norm in free}
+        sums, found = contents(tensors), {}
+        for pair, conv, norm in free:
+            make = partial(_fold, pair, conv, norm, self._kind)
+            made = self._folded.get(pair, tensors[pair.conv], make, contents=sums[pair.conv])
             if made is not None:
                 found[pair.conv] = made
         return found

@@ -80,11 +80,9 @@ class HalfConvs:
         free = {name: conv for name, conv in self._convs.items() if not watched(conv)}
         tensors = {name: _filters(folded.get(name, conv)) for name, conv in free.items()}
         # What was folded is new where it differs.
-        sums = dict(
-            zip(tensors, contents([[] if name in folded else own for name, own in tensors.items()]), strict=True)
-        )
+        sums = contents({name: own for name, own in tensors.items() if name not in folded})
         return {
-            name: self._halves.get(name, own, partial(_half, free[name], *own), contents=sums[name])
+            name: self._halves.get(name, own, partial(_half, free[name], *own), contents=sums.get(name, ()))
             for name, own in tensors.items()
         }
 

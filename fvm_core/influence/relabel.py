@@ -75,17 +75,18 @@ def shortlist(
     Raises:
         DataError: as `all_labels`.
     """
+    classes = classes or _width(engine, x)
+    _check(x, y, classes)
     top = engine.top_layers(weights)
     if not top or {name for layer in top for name in engine.plan.owned[layer].values()} >= set(weights):
         return all_labels(engine, x, y, weights, classes=classes)
-    _check(x, y, classes or _width(engine, x))
     parts = []
     for start in range(0, len(x), batch_size):
         rows = slice(start, start + batch_size)
         with engine.running(x[rows], weights) as run:
             logits = run.logits.detach()
-            every = [residuals(logits, torch.full_like(y[rows], label)) for label in range(logits.shape[1])]
-            bounds = run.totals(every[: classes or len(every)], layers=top, last=False)
+            every = [residuals(logits, torch.full_like(y[rows], label)) for label in range(classes)]
+            bounds = run.totals(every, layers=top, last=False)
             parts.append((bounds, run.totals([residuals(logits, y[rows])], without=top)[:, 0], logits))
     bounds, below, logits = (torch.cat(items) for items in zip(*parts, strict=True))
     given = y.unsqueeze(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import torch
@@ -31,12 +31,12 @@ class Remembered(Generic[T]):
         return kept[2]
 
 
-def contents(groups: Sequence[Sequence[Tensor]]) -> list[list[float]]:
+def contents(groups: Mapping[str, Sequence[Tensor]]) -> dict[str, list[float]]:
     """Return the sums of the tensors of each group, read from the device at once: they tell of any change but one that
     leaves every sum as it was."""
-    sums = [value.detach().sum() for group in groups for value in group]
+    sums = [value.detach().sum() for group in groups.values() for value in group]
     values = iter(torch.stack(sums).tolist() if sums else [])
-    return [[next(values) for _ in group] for group in groups]
+    return {name: [next(values) for _ in group] for name, group in groups.items()}
 
 
 def _version(value: Tensor) -> int:
