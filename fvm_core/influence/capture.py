@@ -111,8 +111,9 @@ class Capture:
 
     def _in_half(self, name: str, half: HalfConv) -> Callable[..., Tensor]:
         def forward(input: Tensor) -> Tensor:
-            products = half.products(input)
-            return half.whole(self._noted(name, input, products) if name in self.expected else products)
+            rounded = input.detach().bfloat16()
+            products = half.products(input, rounded)
+            return half.whole(self._noted(name, rounded, products) if name in self.expected else products)
 
         return forward
 

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from fvm_core.influence.folded_norms import FoldedNorms, Pair, folded_norms, watched
 from fvm_core.influence.probing import Hook, readers, run_watched
 
+JOINED = 5
+"""Elements of a filter for each position of its output, up to which reading the gradient once more is cheaper than
+keeping and reading the output (measured)."""
+
 
 def find_pairs(model: nn.Module, x: Tensor, ruled: Mapping[str, int]) -> tuple[Pair, ...]:
     """Return the pairs of layers in `ruled` {module name: runs} that can be folded, from one run in eval mode on x
@@ -32,11 +36,15 @@ def find_pairs(model: nn.Module, x: Tensor, ruled: Mapping[str, int]) -> tuple[P
     counts = readers([logits])
     outputs = {name: out.grad_fn for name, out in convs.values()}
     pairs = tuple(
-        Pair(conv, norm, out._version != version)
+        Pair(conv, norm, out._version != version, _joined(model.get_submodule(conv), out))
         for conv, norm, out, version in norms
         if counts.get(outputs[conv], 0) == 1
     )
     return pairs if _agree(model, x, logits, pairs) else ()
+
+
+def _joined(conv: Any, out: Tensor) -> bool:
+    return conv.weight[0].numel() <= JOINED * out.shape[2:].numel()
 
 
 def _foldable(module: Any) -> bool:

@@ -1,8 +1,7 @@
 """BatchNorm in eval mode folded into the convolution before it: no pass over the activations is left for it.
 
-With y = scale * z + shift for a convolution's z, y is the convolution with filters scale * W. At the gradient g of y,
-the filters' gradient is scale * (g a^T), so that its squares are weighed by scale^2; the norm's own are
-dL/dbias = sum g and dL/dweight = sum g (y - bias) / weight.
+With y = scale * z + shift for a convolution's z, y is the convolution with filters scale * W. What this is for squared
+gradients stands in `layers_folded.py`.
 """
 
 from __future__ import annotations
@@ -16,49 +15,42 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fvm_core.influence.layers import Rule
 from fvm_core.influence.remembered import Remembered, contents
 from fvm_core.models.forwards import other_forwards
 
 LEAST_WEIGHT, MOST_SHIFT = 1e-10, 30.0
-"""(y - bias) / weight keeps its digits where |weight| > LEAST_WEIGHT and |bias| <= MOST_SHIFT * |weight|."""
+"""(y - bias) / weight keeps its digits where |weight| > LEAST_WEIGHT and |bias| <= MOST_SHIFT * |weight|; without y,
+where what the folded bias adds to it is as small, too."""
+
+
+OF_NORM = "norm."
+"""Before the norm's local names among those of a convolution that it is joined with."""
 
 
 @dataclass(frozen=True)
 class Pair:
     """Module names of a convolution and of the BatchNorm that alone reads its output. `copied`: the model changes the
-    norm's output in place later, so that it must not be the convolution's own."""
+    norm's output in place later, so that it must not be the convolution's own. `joined`: the norm's gradients are
+    cheaper to take from the filters' than from y."""
 
     conv: str
     norm: str
     copied: bool
+    joined: bool
 
 
 @dataclass(frozen=True)
 class Folded:
-    """Filters and bias of convolution and norm in one; `squares` (out,): scale^2."""
+    """Filters and bias of convolution and norm in one; all others (out,): `squares` scale^2, `gain` the norm's weight,
+    `offset` what the folded bias is above the norm's. `joined`: the norm's gradients are taken from the filters'."""
 
     pair: Pair
     weight: Tensor
     bias: Tensor
     squares: Tensor
-
-
-class FoldedNormRule(Rule):
-    """A folded norm: its input is its output, and its gradients are sums over positions."""
-
-    def floats(self, module: Any, a: Tensor, g: Tensor) -> int:
-        return 2 * a[0].numel()
-
-    def grads(self, module: Any, a: Tensor, g: Tensor) -> dict[str, Tensor]:
-        last = a.is_contiguous(memory_format=torch.channels_last) and not a.is_contiguous()
-        axis = 1 if last else 2
-        a, g = (v.permute(0, 2, 3, 1).flatten(1, 2) if last else v.flatten(2) for v in (a, g))
-        sums = g.sum(axis)
-        return {"weight": ((a * g).sum(axis) - sums * module.bias) / module.weight, "bias": sums}
-
-
-RULE = FoldedNormRule()
+    gain: Tensor
+    offset: Tensor
+    joined: bool
 
 
 class FoldedNorms:
@@ -86,10 +78,10 @@ class FoldedNorms:
         return found
 
     def weighed(self, folded: Folded, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the weights of the convolution's squares times scale^2; the last are kept, as they serve every
-        batch."""
+        """Return the weights of the convolution's squares times scale^2, and the norm's (`OF_NORM`) as they are; the
+        last are kept, as they serve every batch."""
         return {
-            name: self._weighed.get(
+            name: value if name.startswith(OF_NORM) else self._weighed.get(
                 (folded.pair, name), (value, folded.squares), partial(_weigh, value, folded.squares)
             )
             for name, value in weights.items()
@@ -146,4 +138,6 @@ def _fold(pair: Pair, conv: Any, norm: Any, kind: torch.memory_format) -> Folded
     bias = shift if conv.bias is None else shift + conv.bias * scale
     # In the images' layout: it would be turned anew in every pass.
     weight = (conv.weight * per_filter(scale, conv.weight)).contiguous(memory_format=kind)
-    return Folded(pair, weight, bias, scale.square())
+    offset = bias - norm.bias
+    joined = pair.joined and bool((offset.abs() <= MOST_SHIFT * size).all())
+    return Folded(pair, weight, bias, scale.square(), norm.weight.detach().clone(), offset, joined)

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from fvm_core.influence.capture import Capture
 from fvm_core.influence.fallback import fallback_gradients
-from fvm_core.influence.folded_norms import RULE, Folded
-from fvm_core.influence.layers import Calls, Rule, contract, widened
+from fvm_core.influence.layers import Calls, contract, widened
 from fvm_core.influence.plan import Plan
 
 HELD_BYTES = 64 * 2**20
@@ -21,7 +20,7 @@ HELD_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """One forward pass within `SquaredGradients.running`; `logits` (b, c) with their graph."""
+    """One forward pass within `SquaredGradients.running`; `plan`: of this run; `logits` (b, c) with their graph."""
 
     model: nn.Module
     plan: Plan
@@ -45,9 +44,8 @@ class ForwardPass:
         `layers`: of these only, and nothing below them is computed. `without`: of all but these. `last`: no other
         backward pass will follow.
         """
-        plan, capture = self.plan, self.capture
-        rules = rules_with(plan, capture.folded)
-        wanted = (frozenset(self.local) if layers is None else layers) - without
+        plan, capture, rules = self.plan, self.capture, self.plan.rules
+        wanted = (frozenset(self.local) if layers is None else layers & frozenset(self.local)) - without
         rest = () if layers is not None else tuple(name for name in plan.fallback if name in self.weights)
         own = self._owned(wanted)
         names = [*rest, *(name for name in self.weights if name in own)]
@@ -91,11 +89,6 @@ class ForwardPass:
 
     def _owned(self, layers: frozenset[str]) -> set[str]:
         return {name for layer in layers for name in self.plan.owned[layer].values()}
-
-
-def rules_with(plan: Plan, folded: Mapping[str, Folded]) -> dict[str, Rule]:
-    """Return {module name: rule} where these norms are folded."""
-    return plan.rules | {each.pair.norm: RULE for each in folded.values()}
 
 
 def total(contributions: Mapping[str, Tensor]) -> Tensor:

@@ -1,4 +1,8 @@
-"""Convolutions in bf16 between tensors in fp32: what they take and give is rounded, their sums and all else are not."""
+"""Convolutions in bf16 between tensors in fp32: what they take and give is rounded, their sums and all else are not.
+
+Where a ReLU alone stands between two of them it runs in bf16, too, which rounds nothing: the bias is then the first
+one's own.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from torch import Tensor, nn
 
 from fvm_core.influence.conv_patches import pads_otherwise
 from fvm_core.influence.folded_norms import Folded, per_filter, watched
+from fvm_core.influence.rectified import Rectified
 from fvm_core.influence.remembered import Remembered, contents
 from fvm_core.tuning.precision import has_bf16
 
@@ -21,58 +26,66 @@ LEAST_CHANNELS = 16
 
 @dataclass(frozen=True)
 class HalfConv:
-    """A convolution with its filters in bf16, and its bias (out, 1, ...) in fp32 or None."""
+    """A convolution with its filters in bf16, and its bias (out, 1, ...) in fp32, or in bf16 (out,) where it is
+    `inner`, or None. `inner`: the output stays in bf16."""
 
     conv: Any
     weight: Tensor
     bias: Tensor | None
+    inner: bool
 
-    def products(self, a: Tensor) -> Tensor:
-        """Return the convolution of the fp32 input a without the bias, in bf16. A processor that has no bf16 gives the
-        same but for the order of sums."""
-        return self._products(a) if pads_otherwise(self.conv) else _Products.apply(a, self)
+    def products(self, a: Tensor, rounded: Tensor) -> Tensor:
+        """Return the convolution of the input a, fp32 or bf16, in bf16, and with an inner bias. `rounded`: a in bf16,
+        without a graph. A processor that has no bf16 gives the same but for the order of sums."""
+        if pads_otherwise(self.conv):
+            return self._products(a.bfloat16())
+        return _Products.apply(a, rounded, self)
 
     def _products(self, a: Tensor) -> Tensor:
-        return self.conv._conv_forward(*self._operands(a), None).bfloat16()
-
-    def _operands(self, *values: Tensor) -> tuple[Tensor, ...]:
-        """Return the values and the filters in bf16; in fp32 with the values of bf16 where that is not in hardware."""
-        rounded = *(value.bfloat16() for value in values), self.weight
-        return rounded if has_bf16(self.weight.device) else tuple(value.float() for value in rounded)
+        native = has_bf16(self.weight.device)
+        bias = self.bias if self.inner else None
+        values = [value if native or value is None else value.float() for value in (a, self.weight, bias)]
+        return self.conv._conv_forward(*values).bfloat16()
 
     def whole(self, products: Tensor) -> Tensor:
-        """Return the layer's output in fp32."""
+        """Return the layer's output: in fp32, unless it is to stay in bf16."""
+        if self.inner:
+            return products
         return products.float() if self.bias is None else products.float().add_(self.bias)
 
 
 class _Products(torch.autograd.Function):
-    """A convolution that keeps nothing for its way back: PyTorch's would hold the input in bf16, which only the
-    filters' gradient needs, beside the one in fp32."""
+    """A convolution that keeps nothing for its way back: PyTorch's would hold the input, which only the filters'
+    gradient needs."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, half: HalfConv) -> Tensor:
-        ctx.half, ctx.shape, ctx.stride = half, a.shape, a.stride()
-        return half._products(a)
+    def forward(ctx: Any, a: Tensor, rounded: Tensor, half: HalfConv) -> Tensor:
+        ctx.half, ctx.shape, ctx.stride, ctx.dtype = half, a.shape, a.stride(), a.dtype
+        return half._products(rounded)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        conv = ctx.half.conv
-        g, weight = ctx.half._operands(grads[0])
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        conv, weight = ctx.half.conv, ctx.half.weight
+        native = has_bf16(weight.device)
+        g, weight = (value if native else value.float() for value in (grads[0], weight))
         # Of the input only its shape and layout matter.
         a = torch.empty_strided(ctx.shape, ctx.stride, dtype=g.dtype, device=g.device)
         pulled = torch.ops.aten.convolution_backward(
             g, a, weight, None, conv.stride, conv.padding, conv.dilation, False, [0] * len(conv.stride), conv.groups,
             [True, False, False],
         )[0]  # fmt: skip
-        return pulled.bfloat16().float(), None
+        return pulled.bfloat16().to(ctx.dtype), None, None
 
 
 class HalfConvs:
     """The convolutions among `names` that can run in bf16, whether their norm is folded or not, but for those that
     somebody's hook watches; what was rounded is kept until it changes."""
 
-    def __init__(self, modules: Mapping[str, nn.Module], names: Iterable[str]) -> None:
+    def __init__(
+        self, modules: Mapping[str, nn.Module], names: Iterable[str], rectified: Mapping[str, Rectified]
+    ) -> None:
         self._convs: dict[str, Any] = {name: modules[name] for name in names if suited(modules[name])}
+        self._rectified = rectified
         self._halves: Remembered[HalfConv] = Remembered()
 
     def now(self, folded: Mapping[str, Folded]) -> dict[str, HalfConv]:
@@ -81,10 +94,17 @@ class HalfConvs:
         tensors = {name: _filters(folded.get(name, conv)) for name, conv in free.items()}
         # What was folded is new where it differs.
         sums = contents({name: own for name, own in tensors.items() if name not in folded})
-        return {
-            name: self._halves.get(name, own, partial(_half, free[name], *own), contents=sums.get(name, ()))
-            for name, own in tensors.items()
-        }
+        found = {}
+        for name, own in tensors.items():
+            inner = self._is_inner(name, free, folded)
+            make = partial(_half, free[name], inner, *own)
+            found[name] = self._halves.get((name, inner), own, make, contents=sums.get(name, ()))
+        return found
+
+    def _is_inner(self, name: str, free: Mapping[str, Any], folded: Mapping[str, Folded]) -> bool:
+        """Return whether nothing but a ReLU stands between this convolution and others in bf16."""
+        behind = self._rectified.get(name)
+        return behind is not None and (behind.norm is None or name in folded) and behind.readers <= set(free)
 
 
 def suited(module: Any) -> bool:
@@ -102,6 +122,7 @@ def _filters(given: Any) -> list[Tensor]:
 
 
 @torch.no_grad()
-def _half(conv: Any, weight: Tensor, bias: Tensor | None = None) -> HalfConv:
-    per_channel = None if bias is None else per_filter(bias.detach(), weight[:, 0])
-    return HalfConv(conv, weight.detach().bfloat16(), per_channel)
+def _half(conv: Any, inner: bool, weight: Tensor, bias: Tensor | None = None) -> HalfConv:
+    if bias is not None:
+        bias = bias.detach().bfloat16() if inner else per_filter(bias.detach(), weight[:, 0])
+    return HalfConv(conv, weight.detach().bfloat16(), bias, inner)

@@ -75,24 +75,44 @@ class ConvRule(Rule):
         """As `weighted` for each of the m; the input is laid out once for as many as the budget holds."""
         if any(len(calls) > 1 for calls in many):
             return [super(ConvRule, self).weighted(module, calls, weights, budget) for calls in many]
+        return self._weighted(module, many, weights, budget, None)[0]
+
+    def weighted_along(
+        self, module: Any, many: list[Calls], weights: Mapping[str, Tensor], budget: int, along: Tensor
+    ) -> tuple[list[dict[str, Tensor]], Tensor]:
+        """As `weighted_many` where the layer ran once and `weights` has the filters', and (b, m, out): each filter's
+        gradient times `along`, which has the filters' shape, summed."""
+        found, dots = self._weighted(module, many, weights, budget, along)
+        assert dots is not None
+        return found, dots
+
+    def _weighted(
+        self, module: Any, many: list[Calls], weights: Mapping[str, Tensor], budget: int, along: Tensor | None
+    ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
         a, g = many[0][0]
         pulls = g.unsqueeze(1) if len(many) == 1 else torch.stack([calls[0][1] for calls in many], dim=1)
         out: dict[str, Tensor] = {}
+        dots: Tensor | None = None
         if "bias" in weights:
             sums = widened(pulls).flatten(3).sum(3)
             out["bias"] = contract(sums.flatten(0, 1).square_(), weights["bias"]).view(sums.shape[:2])
         if "weight" in weights:
-            if usable(module, a, g):
+            if usable(module, a, g) and along is None:
                 out["weight"] = fused_weighted(module, a, pulls, weights["weight"])
             else:
-                out["weight"] = self._weighted_weight(module, *self.ready(a, pulls), weights["weight"], budget)
-        return [{name: out[name][:, index] for name in weights} for index in range(len(many))]
+                ready = self.ready(a, pulls)
+                out["weight"], dots = self._weighted_weight(module, *ready, weights["weight"], budget, along)
+        return [{name: out[name][:, index] for name in weights} for index in range(len(many))], dots
 
-    def _weighted_weight(self, module: Any, a: Tensor, pulls: Tensor, weight: Tensor, budget: int) -> Tensor:
-        """Return (b, m): sum of weight * gradient^2 for `pulls` (b, m, out, *positions)."""
+    def _weighted_weight(
+        self, module: Any, a: Tensor, pulls: Tensor, weight: Tensor, budget: int, along: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return (b, m): sum of weight * gradient^2 for `pulls` (b, m, out, *positions); and (b, m, out): that of
+        along * gradient over each filter."""
         rows, m = pulls.shape[:2]
         way = way_for(module, a, pulls[:, 0])
-        weight = self._ordered(way, module, weight)
+        weight = self._ordered(way, module, weight, "weight")
+        along = along if along is None else self._ordered(way, module, along, "along")
         shared, each = shared_floats(way, module, a, pulls[:, 0]), module.weight.numel() + pulls[0, 0].numel()
         size = 1 if module.groups > 1 else max(1, min(m, (budget // 4 - shared) // each))
         shape = pulls.shape[3:].numel(), module.weight[0].numel(), len(module.weight)
@@ -102,21 +122,27 @@ class ConvRule(Rule):
         step = max(1, budget // (4 * (shared + (pair_floats(m, *shape) if paired else size * each))))
         step = self._step(way, module, rows, step, budget // (4 * shared))
         out = weight.new_empty(rows, m)
-        for start in range(0, rows, step):
-            here = slice(start, start + step)
-            columns = columns_of(way, module, a[here], pulls.shape[3:], self.scratch) if way.copies else None
+        dots = None if along is None else along.new_empty(rows, m, len(along))
+        all_dots = [None] * rows if dots is None else dots.split(step)
+        for inputs, piece, found, along_found in zip(a.split(step), pulls.split(step), out.split(step), all_dots):  # noqa: B905
+            columns = columns_of(way, module, inputs, pulls.shape[3:], self.scratch) if way.copies else None
             if paired and columns is not None:
-                out[here] = weighted_by_pairs(columns, pulls[here].flatten(3), weight, self.scratch)
+                flat = piece.flatten(3)
+                found.copy_(weighted_by_pairs(columns, flat, weight, self.scratch))
+                if along is not None and along_found is not None:
+                    torch.sum(flat * (columns @ along.t()).transpose(1, 2).unsqueeze(1), 3, out=along_found)
                 continue
             for low in range(0, m, size):
-                group = pulls[here, low : low + size]
-                parts = [
-                    contract(grads.square_(), weight[filters].flatten())
-                    for filters, grads in self._parts(way, module, a[here], group, budget, self.scratch, columns)
-                ]
+                labels = slice(low, low + size)
+                group, parts = _at(piece, 1, labels), []
+                for filters, grads in self._parts(way, module, inputs, group, budget, self.scratch, columns):
+                    if along is not None and along_found is not None:
+                        here = _at(_at(along_found, 1, labels), 2, filters)
+                        here.copy_(_dots(grads, _at(along, 0, filters)).view(here.shape))
+                    parts.append(contract(grads.square_(), _at(weight, 0, filters).view(-1)))
                 total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0, dtype=torch.float64)
-                out[here, low : low + size] = total.view(group.shape[:2])
-        return out
+                _at(found, 1, labels).copy_(total.view(group.shape[:2]))
+        return out, dots
 
     def _parts(
         self, way: Ways, module: Any, a: Tensor, pulls: Tensor, budget: int, scratch: Scratch,
@@ -125,7 +151,7 @@ class ConvRule(Rule):
         """Yield (filters, their gradients (b * m, filters * i), to be used up) for pulls (b, m, out,
         *positions), as many filters at once as the budget holds. `columns`: what `columns_of` gave for a."""
         b, m, filters = pulls.shape[:3]
-        wide, every = pulls.flatten(1, 2), slice(None)
+        wide, every = pulls.flatten(1, 2), slice(filters)
         if way is Ways.GROUPED:
             yield every, widened(by_grouped_convolution(module, a, wide)).view(b * m, -1)
         elif way is Ways.PRODUCTS:
@@ -135,34 +161,54 @@ class ConvRule(Rule):
             each = 4 * b * m * columns.shape[2]
             height = _even(filters, max(LEAST_FILTERS, budget // each)) if module.groups == 1 else filters
             for low in range(0, filters, height):
-                here = every if height >= filters else slice(low, low + height)
-                grads = by_columns(columns, pulls[:, :, here].flatten(1, 2), scratch)
+                here = slice(low, low + height)
+                grads = by_columns(columns, _at(pulls, 2, here).flatten(1, 2), scratch)
                 yield here, grads.view(b * m, -1)
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
         if len(calls) > 1:
             return super().summed(module, calls, budget)
-        a, g = calls[0]
-        out = {}
-        if usable(module, a, g):
+        return self._summed(module, *calls[0], budget, None)[0]
+
+    def summed_along(
+        self, module: Any, a: Tensor, g: Tensor, budget: int, along: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """As `summed` for one call, and (b, out): each filter's gradient times `along`, which has the filters' shape,
+        summed."""
+        found, dots = self._summed(module, a, g, budget, along)
+        assert dots is not None
+        return found, dots
+
+    def _summed(
+        self, module: Any, a: Tensor, g: Tensor, budget: int, along: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        out: dict[str, Tensor] = {}
+        dots: Tensor | None = None
+        if usable(module, a, g) and along is None:
             out["weight"] = fused_summed(module, a, g)
         else:
-            out["weight"] = self._summed_weight(module, *self.ready(a, g), budget)
+            out["weight"], dots = self._summed_weight(module, *self.ready(a, g), budget, along)
         if module.bias is not None:
             out["bias"] = widened(g).flatten(2).sum(2).square_().sum(0)
-        return out
+        return out, dots
 
-    def _summed_weight(self, module: Any, a: Tensor, g: Tensor, budget: int) -> Tensor:
+    def _summed_weight(
+        self, module: Any, a: Tensor, g: Tensor, budget: int, along: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         way = way_for(module, a, g)
+        along = along if along is None else self._ordered(way, module, along, "along")
+        dots = None if along is None else along.new_empty(len(a), len(along))
         total = widened(module.weight).new_zeros(len(module.weight), module.weight[0].numel())
         shared = shared_floats(way, module, a, g)
         step = max(1, budget // (4 * (shared + module.weight.numel())))
         step = self._step(way, module, len(a), step, budget // (4 * shared))
-        for start in range(0, len(a), step):
-            piece = slice(start, start + step)
-            for here, grads in self._parts(way, module, a[piece], g[piece].unsqueeze(1), budget, self.scratch):
-                add_squares(total[here].view(-1), grads)
-        return whole(way, module, total.view(1, -1))[0]
+        all_dots = [None] * len(a) if dots is None else dots.split(step)
+        for inputs, piece, along_found in zip(a.split(step), g.unsqueeze(1).split(step), all_dots):  # noqa: B905
+            for here, grads in self._parts(way, module, inputs, piece, budget, self.scratch):
+                if along is not None and along_found is not None:
+                    _at(along_found, 1, here).copy_(_dots(grads, _at(along, 0, here)))
+                add_squares(_at(total, 0, here).view(-1), grads)
+        return whole(way, module, total.view(1, -1))[0], dots
 
     def _step(self, way: Ways, module: Any, rows: int, step: int, most: int) -> int:
         """Return how many of the rows are taken at once, where whole gradients of `step` and patches of `most` fit."""
@@ -170,11 +216,22 @@ class ConvRule(Rule):
             step = max(step, min(TOGETHER, most))
         return _even(rows, step)
 
-    def _ordered(self, way: Ways, module: Any, weight: Tensor) -> Tensor:
+    def _ordered(self, way: Ways, module: Any, weight: Tensor, use: str) -> Tensor:
         """Return `ordered` weights; those of the last call are kept, since they serve every batch."""
-        return self._last.get((module, way), [weight], lambda: ordered(way, weight).contiguous())
+        return self._last.get((module, way, use), [weight], lambda: ordered(way, weight).contiguous())
 
 
 def _even(count: int, step: int) -> int:
     """Return the largest step <= `step` that cuts `count` into even pieces, as few as `step` does."""
     return -(-count // max(1, -(-count // step))) or 1
+
+
+def _at(value: Tensor, axis: int, part: slice) -> Tensor:
+    """Return a view of this part of an axis."""
+    low, high, _ = part.indices(value.shape[axis])
+    return value if high - low == value.shape[axis] else value.narrow(axis, low, high - low)
+
+
+def _dots(grads: Tensor, along: Tensor) -> Tensor:
+    """Return (b, filters): grads (b, filters * i) times along (filters, i), summed over i."""
+    return torch.linalg.vecdot(grads.view(-1, *along.shape), along)

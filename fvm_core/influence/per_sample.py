@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from fvm_core.errors import DataError, SettingsError
 from fvm_core.influence.capture import Capture, evaluating
 from fvm_core.influence.fallback import fallback_gradients
-from fvm_core.influence.folded_norms import Folded, FoldedNorms, per_filter
-from fvm_core.influence.forward_pass import ForwardPass, rules_with, total
+from fvm_core.influence.folded_norms import Folded, FoldedNorms
+from fvm_core.influence.forward_pass import ForwardPass, total
 from fvm_core.influence.half_convs import HalfConv, HalfConvs
 from fvm_core.influence.layers import Calls, default_budget, widened
+from fvm_core.influence.layers_folded import folded_plan, unscaled
 from fvm_core.influence.plan import Plan, make_plan
 from fvm_core.influence.settings import PRECISIONS
 
@@ -58,7 +59,7 @@ class SquaredGradients:
         self.model, self.budget, self.precision = model, budget or default_budget(example.device), precision
         self.plan: Plan = make_plan(model, example)
         self._norms = FoldedNorms(self.plan.modules, self.plan.pairs, channels_last=self.plan.channels_last)
-        self._convs = HalfConvs(self.plan.modules, self.plan.rules)
+        self._convs = HalfConvs(self.plan.modules, self.plan.rules, self.plan.rectified)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -69,9 +70,10 @@ class SquaredGradients:
     def running(self, x: Tensor, weights: Mapping[str, Tensor]) -> Iterator[ForwardPass]:
         """Run the model on x (b, ...) once, for any number of backward passes within the block."""
         folded = self._norms.now()
-        local = self._local(weights, folded)
-        with self._captured(x, local, folded, self._halves(folded)) as (capture, logits):
-            yield ForwardPass(self.model, self.plan, self.budget, x, weights, local, capture, logits)
+        plan = folded_plan(self.plan, folded, set(weights), x)
+        local = self._local(plan, weights, folded)
+        with self._captured(plan, x, local, folded, self._halves(folded)) as (capture, logits):
+            yield ForwardPass(self.model, plan, self.budget, x, weights, local, capture, logits)
 
     @contextmanager
     def captured(self, x: Tensor, layers: Iterable[str] | None = None) -> Iterator[tuple[Capture, Tensor]]:
@@ -80,28 +82,29 @@ class SquaredGradients:
 
         Where samples of a batch affect each other there is no rule, and the logits have no graph.
         """
-        with self._captured(x, layers, {}, None) as both:
+        with self._captured(self.plan, x, layers, {}, None) as both:
             yield both
 
     @contextmanager
     def _captured(
         self,
+        plan: Plan,
         x: Tensor,
         layers: Iterable[str] | None,
         folded: Mapping[str, Folded],
         halves: Mapping[str, HalfConv] | None,
     ) -> Iterator[tuple[Capture, Tensor]]:
-        calls = {name: self.plan.calls[name] for name in (self.plan.calls if layers is None else layers)}
+        calls = {name: plan.calls[name] for name in (plan.calls if layers is None else layers)}
         with evaluating(self.model):
             capture = Capture(
                 self.model,
-                self.plan.modules,
+                plan.modules,
                 calls,
-                channels_last=self.plan.channels_last,
+                channels_last=plan.channels_last,
                 folded=folded,
                 halves=halves,
             )
-            yield capture, self._alone(x) if self.plan.alone else capture.forward(x)
+            yield capture, self._alone(x) if plan.alone else capture.forward(x)
 
     def _halves(self, folded: Mapping[str, Folded]) -> dict[str, HalfConv] | None:
         return self._convs.now(folded) if self.precision == "bf16" else None
@@ -126,7 +129,9 @@ class SquaredGradients:
         layers = [name for name in reversed(own) if any(of in weights for of in own[name].values())]
         wide = [name for name in layers if self._is_wide(name)]
         hidden = min(HIDDEN_TOP, len(wide) // 2)
-        return frozenset(layers[: layers.index(wide[hidden]) + 1] if hidden else ())
+        top = set(layers[: layers.index(wide[hidden]) + 1] if hidden else ())
+        # A norm goes with its convolution, of which its gradients may be taken.
+        return frozenset(top - {pair.norm for pair in self.plan.pairs if pair.conv not in top})
 
     def _is_wide(self, layer: str) -> bool:
         weight = getattr(self.plan.modules[layer], "weight", None)
@@ -140,17 +145,15 @@ class SquaredGradients:
         """As `sums`, with the gradient at the logits that `pull_of(logits)` (b, c) gives."""
 
         folded = self._norms.now()
-        rules = rules_with(self.plan, folded)
+        plan = folded_plan(self.plan, folded, None, x)
 
         def consume(layer: str, indices: list[int], many: list[Calls]) -> None:
-            module, owned = self.plan.modules[layer], self.plan.owned[layer]
-            for key, value in rules[layer].summed(module, many[0], self.budget).items():
+            module, owned = plan.modules[layer], plan.owned[layer]
+            for key, value in plan.rules[layer].summed(module, many[0], self.budget).items():
                 value = value.view_as(totals[owned[key]])
-                if layer in folded:
-                    value.mul_(per_filter(folded[layer].squares, value))
-                totals[owned[key]] += value
+                totals[owned[key]] += unscaled(key, value, folded[layer]) if layer in folded else value
 
-        with self._captured(x, None, folded, self._halves(folded)) as (capture, logits):
+        with self._captured(plan, x, None, folded, self._halves(folded)) as (capture, logits):
             pull = pull_of(logits.detach())
             capture.backward(logits, [pull], consume)
             if not self.plan.fallback:
@@ -179,7 +182,9 @@ class SquaredGradients:
         """Return the shapes of what `weights` and `totals` may hold: here the parameters'."""
         return {name: value.shape for name, value in self.model.named_parameters()}
 
-    def _local(self, weights: Mapping[str, Tensor], folded: Mapping[str, Folded]) -> dict[str, Mapping[str, Tensor]]:
+    def _local(
+        self, plan: Plan, weights: Mapping[str, Tensor], folded: Mapping[str, Folded]
+    ) -> dict[str, Mapping[str, Tensor]]:
         known = self.shapes()
         kinds = {name: torch.promote_types(p.dtype, torch.float32) for name, p in self.model.named_parameters()}
         if not weights:
@@ -192,7 +197,7 @@ class SquaredGradients:
             if weight.dtype != kinds.get(name, weight.dtype):
                 raise SettingsError(f"`weights` of {name} must be {kinds[name]} for this model, got {weight.dtype}.")
         local: dict[str, Mapping[str, Tensor]] = {}
-        for layer, owned in self.plan.owned.items():
+        for layer, owned in plan.owned.items():
             chosen = {key: weights[name] for key, name in owned.items() if name in weights}
             if chosen:
                 local[layer] = self._norms.weighed(folded[layer], chosen) if layer in folded else chosen

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from fvm_core.influence.layers import LinearRule, Rule
 from fvm_core.influence.layers_conv import ConvRule
 from fvm_core.influence.layers_norm import BatchNormRule, GroupNormRule, LayerNormRule
 from fvm_core.influence.probing import Hook, parameter_uses, readers, run_watched
+from fvm_core.influence.rectified import Rectified, find_rectified
 
 RULES: tuple[Rule, ...] = (LinearRule(), ConvRule(), BatchNormRule(), GroupNormRule(), LayerNormRule())
 
@@ -31,8 +33,8 @@ class Plan:
     """`modules`: name -> module; `rules`: module name -> rule; `calls`: module name -> runs in one forward pass;
     `owned`: module name -> {local parameter name: the model's name}; `fallback`: parameters through vmap (or a loop
     where vmap cannot run the model); `alone`: samples of a batch affect each other, so that each is run by itself;
-    `channels_last`: images go through faster in that layout; `pairs`: norms that can be folded; `notes`: sentences for
-    a person."""
+    `channels_last`: images go through faster in that layout; `pairs`: norms that can be folded; `rectified`:
+    convolutions {module name: what reads it} that only ReLUs read; `notes`: sentences for a person."""
 
     modules: dict[str, nn.Module]
     rules: dict[str, Rule]
@@ -43,6 +45,7 @@ class Plan:
     alone: bool = False
     channels_last: bool = False
     pairs: tuple[Pair, ...] = ()
+    rectified: Mapping[str, Rectified] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -106,9 +109,10 @@ def make_plan(model: nn.Module, x: Tensor) -> Plan:
     calls = {name: seen[name].calls // 2 for name in rules}
     with evaluating(model, parameter_grads=True):
         pairs = () if mixing else find_pairs(model, x[:2], calls)
+        rectified = {} if mixing else find_rectified(model, x[:2], calls, pairs)
     notes = _notes(fallback, mixing, by_loop)
     modules = dict(model.named_modules())
-    return Plan(modules, rules, calls, owned, fallback, by_loop, mixing, channels_last, pairs, notes)
+    return Plan(modules, rules, calls, owned, fallback, by_loop, mixing, channels_last, pairs, rectified, notes)
 
 
 def _five(x: Tensor) -> Tensor:

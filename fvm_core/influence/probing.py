@@ -26,9 +26,9 @@ def run_watched(model: nn.Module, x: Tensor, hooks: Mapping[str, Hook]) -> Any:
             handle.remove()
 
 
-def readers(outputs: Iterable[Tensor]) -> dict[Any, int]:
-    """Return {node of the graph behind `outputs`: how many times other nodes read it}."""
-    counts: dict[Any, int] = {}
+def all_readers(outputs: Iterable[Tensor]) -> dict[Any, list[Any]]:
+    """Return {node of the graph behind `outputs`: the nodes that read it, as often as they do}."""
+    found: dict[Any, list[Any]] = {}
     seen: set[Any] = set()
     stack: list[Any] = [out.grad_fn for out in outputs]
     while stack:
@@ -37,9 +37,14 @@ def readers(outputs: Iterable[Tensor]) -> dict[Any, int]:
             continue
         seen.add(node)
         for parent, _ in node.next_functions:
-            counts[parent] = counts.get(parent, 0) + 1
+            found.setdefault(parent, []).append(node)
             stack.append(parent)
-    return counts
+    return found
+
+
+def readers(outputs: Iterable[Tensor]) -> dict[Any, int]:
+    """Return {node of the graph behind `outputs`: how many times other nodes read it}."""
+    return {node: len(by) for node, by in all_readers(outputs).items()}
 
 
 def leaves(output: Tensor) -> list[Tensor]:
