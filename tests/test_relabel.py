@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from fvm_core.influence.fisher import fisher_diagonal
 from fvm_core.influence.flat import inverse_fisher
+from fvm_core.influence.layers import Calls
 from fvm_core.influence.per_sample import SquaredGradients, residuals, squared_contributions, squared_scores
 from fvm_core.influence.relabel import all_labels, shortlist
 from fvm_core.models.resnet import CifarResNet
@@ -195,8 +197,13 @@ def test_gradients_of_many_labels_are_not_held_at_once(monkeypatch: pytest.Monke
     )
     whole = all_labels(engine, x, y, weights).scores
     rule = engine.plan.rules["layer1.0.conv1"]
-    weighted, met = rule._weighted, []
-    monkeypatch.setattr(rule, "_weighted", lambda m, many, *rest: (met.append(len(many)), weighted(m, many, *rest))[1])
+    weighted, met = rule.weighted_scaled, []
+
+    def noting(module: nn.Module, many: list[Calls], *rest: Any, **scaled: Any) -> Any:
+        met.append(len(many))
+        return weighted(module, many, *rest, **scaled)
+
+    monkeypatch.setattr(rule, "weighted_scaled", noting)
     sizes = {}
     for held in (1, 2 * 6 * 4 * 64 * 4 * 8, 2**30):
         monkeypatch.setattr("fvm_core.influence.forward_pass.HELD_BYTES", held)

@@ -41,8 +41,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Folded:
-    """Filters and bias of convolution and norm in one; all others (out,): `squares` scale^2, `gain` the norm's weight,
-    `offset` what the folded bias is above the norm's. `joined`: the norm's gradients are taken from the filters'."""
+    """Filters (or rounded to bf16) and bias of convolution and norm in one; all others (out,): `squares` scale^2,
+    `gain` the norm's weight, `offset` what the folded bias is above the norm's. `joined`: the norm's gradients are
+    taken from the filters'."""
 
     pair: Pair
     weight: Tensor
@@ -55,15 +56,20 @@ class Folded:
 
 class FoldedNorms:
     """The pairs of one model that can be folded as its parameters stand now; what was folded is kept until they
-    change. `channels_last`: the layout of the images."""
+    change. `channels_last`: the layout of the images. `rounded`: convolutions that run with filters in bf16."""
 
     def __init__(
-        self, modules: Mapping[str, nn.Module], pairs: tuple[Pair, ...], *, channels_last: bool = False
+        self,
+        modules: Mapping[str, nn.Module],
+        pairs: tuple[Pair, ...],
+        *,
+        channels_last: bool = False,
+        rounded: frozenset[str] = frozenset(),
     ) -> None:
+        self._rounded = rounded
         self._kind = torch.channels_last if channels_last else torch.contiguous_format
         self._pairs = [(pair, modules[pair.conv], modules[pair.norm]) for pair in pairs]
         self._folded: Remembered[Folded | None] = Remembered()
-        self._weighed: Remembered[Tensor] = Remembered()
 
     def now(self) -> dict[str, Folded]:
         """Return {convolution: folded}."""
@@ -71,30 +77,16 @@ class FoldedNorms:
         tensors = {pair.conv: _tensors(conv, norm) for pair, conv, norm in free}
         sums, found = contents(tensors), {}
         for pair, conv, norm in free:
-            make = partial(_fold, pair, conv, norm, self._kind)
+            make = partial(_fold, pair, conv, norm, self._kind, rounded=pair.conv in self._rounded)
             made = self._folded.get(pair, tensors[pair.conv], make, contents=sums[pair.conv])
             if made is not None:
                 found[pair.conv] = made
         return found
 
-    def weighed(self, folded: Folded, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the weights of the convolution's squares times scale^2, and the norm's (`OF_NORM`) as they are; the
-        last are kept, as they serve every batch."""
-        return {
-            name: value if name.startswith(OF_NORM) else self._weighed.get(
-                (folded.pair, name), (value, folded.squares), partial(_weigh, value, folded.squares)
-            )
-            for name, value in weights.items()
-        }  # fmt: skip
-
 
 def per_filter(value: Tensor, like: Tensor) -> Tensor:
     """Return (out, 1, ...), one number a filter of `like`."""
     return value.view(-1, *(1 for _ in like.shape[1:]))
-
-
-def _weigh(value: Tensor, squares: Tensor) -> Tensor:
-    return value * per_filter(squares, value)
 
 
 def folded_norms(
@@ -129,7 +121,7 @@ def _tensors(conv: Any, norm: Any) -> list[Tensor]:
 
 
 @torch.no_grad()
-def _fold(pair: Pair, conv: Any, norm: Any, kind: torch.memory_format) -> Folded | None:
+def _fold(pair: Pair, conv: Any, norm: Any, kind: torch.memory_format, *, rounded: bool) -> Folded | None:
     size = norm.weight.abs()
     if not bool(((size > LEAST_WEIGHT) & (norm.bias.abs() <= MOST_SHIFT * size)).all()):
         return None
@@ -138,6 +130,7 @@ def _fold(pair: Pair, conv: Any, norm: Any, kind: torch.memory_format) -> Folded
     bias = shift if conv.bias is None else shift + conv.bias * scale
     # In the images' layout: it would be turned anew in every pass.
     weight = (conv.weight * per_filter(scale, conv.weight)).contiguous(memory_format=kind)
+    weight = weight.bfloat16() if rounded else weight
     offset = bias - norm.bias
     joined = pair.joined and bool((offset.abs() <= MOST_SHIFT * size).all())
     return Folded(pair, weight, bias, scale.square(), norm.weight.detach().clone(), offset, joined)

@@ -88,6 +88,10 @@ class HalfConvs:
         self._rectified = rectified
         self._halves: Remembered[HalfConv] = Remembered()
 
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._convs)
+
     def now(self, folded: Mapping[str, Folded]) -> dict[str, HalfConv]:
         """Return {module name: its bf16 form}, of the filters in `folded` where it is there."""
         free = {name: conv for name, conv in self._convs.items() if not watched(conv)}

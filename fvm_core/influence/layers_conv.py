@@ -25,6 +25,7 @@ from fvm_core.influence.conv_ways import (
     way_for,
     whole,
 )  # fmt: skip
+from fvm_core.influence.folded_norms import per_filter
 from fvm_core.influence.fused import fused_summed, fused_weighted, usable
 from fvm_core.influence.layers import Calls, Rule, add_squares, contract, multiplied, widened
 from fvm_core.influence.remembered import Remembered
@@ -75,44 +76,46 @@ class ConvRule(Rule):
         """As `weighted` for each of the m; the input is laid out once for as many as the budget holds."""
         if any(len(calls) > 1 for calls in many):
             return [super(ConvRule, self).weighted(module, calls, weights, budget) for calls in many]
-        return self._weighted(module, many, weights, budget, None)[0]
+        return self.weighted_scaled(module, many, weights, budget)[0]
 
-    def weighted_along(
-        self, module: Any, many: list[Calls], weights: Mapping[str, Tensor], budget: int, along: Tensor
-    ) -> tuple[list[dict[str, Tensor]], Tensor]:
-        """As `weighted_many` where the layer ran once and `weights` has the filters', and (b, m, out): each filter's
-        gradient times `along`, which has the filters' shape, summed."""
-        found, dots = self._weighted(module, many, weights, budget, along)
-        assert dots is not None
-        return found, dots
-
-    def _weighted(
-        self, module: Any, many: list[Calls], weights: Mapping[str, Tensor], budget: int, along: Tensor | None
+    def weighted_scaled(
+        self,
+        module: Any,
+        many: list[Calls],
+        weights: Mapping[str, Tensor],
+        budget: int,
+        *,
+        scale: Tensor | None = None,
+        along: Tensor | None = None,
     ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
+        """As `weighted_many` where the layer ran once, with the squares of each filter times scale (out,); and (b, m,
+        out): each filter's gradient times `along` (of the filters' shape), summed, where given and filters count."""
         a, g = many[0][0]
         pulls = g.unsqueeze(1) if len(many) == 1 else torch.stack([calls[0][1] for calls in many], dim=1)
         out: dict[str, Tensor] = {}
         dots: Tensor | None = None
         if "bias" in weights:
             sums = widened(pulls).flatten(3).sum(3)
-            out["bias"] = contract(sums.flatten(0, 1).square_(), weights["bias"]).view(sums.shape[:2])
+            weight = weights["bias"] if scale is None else weights["bias"] * scale
+            out["bias"] = contract(sums.flatten(0, 1).square_(), weight).view(sums.shape[:2])
         if "weight" in weights:
             if usable(module, a, g) and along is None:
-                out["weight"] = fused_weighted(module, a, pulls, weights["weight"])
+                weight = self._laid_out(None, module, weights["weight"], scale)
+                out["weight"] = fused_weighted(module, a, pulls, weight)
             else:
-                ready = self.ready(a, pulls)
-                out["weight"], dots = self._weighted_weight(module, *ready, weights["weight"], budget, along)
+                way = way_for(module, *self.ready(a, g))
+                weight = self._laid_out(way, module, weights["weight"], scale)
+                a, pulls = self.ready(a, pulls)
+                out["weight"], dots = self._weighted_weight(way, module, a, pulls, weight, budget, along)
         return [{name: out[name][:, index] for name in weights} for index in range(len(many))], dots
 
     def _weighted_weight(
-        self, module: Any, a: Tensor, pulls: Tensor, weight: Tensor, budget: int, along: Tensor | None
+        self, way: Ways, module: Any, a: Tensor, pulls: Tensor, weight: Tensor, budget: int, along: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return (b, m): sum of weight * gradient^2 for `pulls` (b, m, out, *positions); and (b, m, out): that of
-        along * gradient over each filter."""
+        """Return (b, m): sum of weight * gradient^2 for `pulls` (b, m, out, *positions) and a laid out weight; and
+        (b, m, out): that of along * gradient over each filter."""
         rows, m = pulls.shape[:2]
-        way = way_for(module, a, pulls[:, 0])
-        weight = self._ordered(way, module, weight, "weight")
-        along = along if along is None else self._ordered(way, module, along, "along")
+        along = along if along is None else self._laid_out(way, module, along)
         shared, each = shared_floats(way, module, a, pulls[:, 0]), module.weight.numel() + pulls[0, 0].numel()
         size = 1 if module.groups > 1 else max(1, min(m, (budget // 4 - shared) // each))
         shape = pulls.shape[3:].numel(), module.weight[0].numel(), len(module.weight)
@@ -168,20 +171,13 @@ class ConvRule(Rule):
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
         if len(calls) > 1:
             return super().summed(module, calls, budget)
-        return self._summed(module, *calls[0], budget, None)[0]
+        return self.summed_along(module, *calls[0], budget)[0]
 
     def summed_along(
-        self, module: Any, a: Tensor, g: Tensor, budget: int, along: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """As `summed` for one call, and (b, out): each filter's gradient times `along`, which has the filters' shape,
-        summed."""
-        found, dots = self._summed(module, a, g, budget, along)
-        assert dots is not None
-        return found, dots
-
-    def _summed(
-        self, module: Any, a: Tensor, g: Tensor, budget: int, along: Tensor | None
+        self, module: Any, a: Tensor, g: Tensor, budget: int, along: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """As `summed` for one call, and (b, out): each filter's gradient times `along` (of the filters' shape), summed,
+        where that is given."""
         out: dict[str, Tensor] = {}
         dots: Tensor | None = None
         if usable(module, a, g) and along is None:
@@ -196,7 +192,7 @@ class ConvRule(Rule):
         self, module: Any, a: Tensor, g: Tensor, budget: int, along: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         way = way_for(module, a, g)
-        along = along if along is None else self._ordered(way, module, along, "along")
+        along = along if along is None else self._laid_out(way, module, along)
         dots = None if along is None else along.new_empty(len(a), len(along))
         total = widened(module.weight).new_zeros(len(module.weight), module.weight[0].numel())
         shared = shared_floats(way, module, a, g)
@@ -216,9 +212,15 @@ class ConvRule(Rule):
             step = max(step, min(TOGETHER, most))
         return _even(rows, step)
 
-    def _ordered(self, way: Ways, module: Any, weight: Tensor, use: str) -> Tensor:
-        """Return `ordered` weights; those of the last call are kept, since they serve every batch."""
-        return self._last.get((module, way, use), [weight], lambda: ordered(way, weight).contiguous())
+    def _laid_out(self, way: Ways | None, module: Any, weight: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Return weight, each filter times scale (out,), as (out, i) in the order of `way` (None: as it is); that of
+        the last call is kept, since it serves every batch."""
+
+        def make() -> Tensor:
+            whole = weight if scale is None else weight * per_filter(scale, weight)
+            return widened(whole if way is None else ordered(way, whole)).contiguous()
+
+        return self._last.get((module, way, scale is None), [weight, *([] if scale is None else [scale])], make)
 
 
 def _even(count: int, step: int) -> int:

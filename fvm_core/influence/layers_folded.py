@@ -36,38 +36,45 @@ class FoldedNormRule(Rule):
         return {"weight": ((a * g).sum(axis) - sums * module.bias) / module.weight, "bias": sums}
 
 
-class JoinedRule(Rule):
-    """A convolution and its folded norm in one: the norm's gradients come from the filters'."""
+class FoldedConvRule(Rule):
+    """A convolution with a folded norm; where `joined` its norm, too, whose gradients come from the filters'."""
 
     together = True
 
-    def __init__(self, rule: ConvRule, folded: Folded) -> None:
+    def __init__(self, rule: ConvRule, folded: Folded, *, joined: bool) -> None:
         self.rule, self.folded = rule, folded
+        self.along = folded.weight if joined else None
 
     def weighted_many(
         self, module: Any, many: list[Calls], weights: Mapping[str, Tensor], budget: int
     ) -> list[dict[str, Tensor]]:
         own = {name: value for name, value in weights.items() if not name.startswith(OF_NORM)}
-        found, dots = self.rule.weighted_along(module, many, own, budget, self.folded.weight)
-        for part, along, calls in zip(found, dots.unbind(1), many, strict=True):
-            for name, value in self._norm(along, calls[0][1]).items():
-                if name in weights:
-                    part[name] = value.square_() @ weights[name]
+        found, dots = self.rule.weighted_scaled(
+            module, many, own, budget, scale=self.folded.squares, along=self.along
+        )  # fmt: skip
+        if dots is not None:
+            for part, along, calls in zip(found, dots.unbind(1), many, strict=True):
+                for name, value in self._of_norm(along, calls[0][1]).items():
+                    if name in weights:
+                        part[name] = value.square_() @ weights[name]
         return found
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
-        a, g = calls[0]
-        found, dots = self.rule.summed_along(module, a, g, budget, self.folded.weight)
-        return found | {name: value.square_().sum(0) for name, value in self._norm(dots, g).items()}
+        (a, g) = calls[0]
+        found, dots = self.rule.summed_along(module, a, g, budget, self.along)
+        for name, value in found.items():
+            whole = value.view_as(getattr(module, name))
+            found[name] = whole.mul_(per_filter(self.folded.squares, whole))
+        if dots is not None:
+            found |= {name: value.square_().sum(0) for name, value in self._of_norm(dots, g).items()}
+        return found
 
-    def _norm(self, dots: Tensor, g: Tensor) -> dict[str, Tensor]:
+    def _of_norm(self, dots: Tensor, g: Tensor) -> dict[str, Tensor]:
         """Return the norm's gradients (b, out) each, from dots (b, out) = <W', G>."""
         sums = widened(g).flatten(2).sum(2)
         # In this order, as both may be far larger than their sum.
-        return {
-            f"{OF_NORM}weight": torch.addcmul(dots, sums, self.folded.offset).div_(self.folded.gain),
-            f"{OF_NORM}bias": sums,
-        }
+        weight = torch.addcmul(dots, sums, self.folded.offset).div_(self.folded.gain)
+        return {f"{OF_NORM}weight": weight, f"{OF_NORM}bias": sums}
 
 
 NORM = FoldedNormRule()
@@ -81,18 +88,14 @@ def folded_plan(plan: Plan, folded: Mapping[str, Folded], weighed: set[str] | No
     """
     rules, owned, calls = dict(plan.rules), dict(plan.owned), dict(plan.calls)
     for name, each in folded.items():
-        norm, filters = each.pair.norm, plan.owned[name]["weight"]
-        rule = rules[name]
-        counts = weighed is None or filters in weighed
-        if each.joined and counts and isinstance(rule, ConvRule) and not usable(plan.modules[name], example, example):
-            rules[name] = JoinedRule(rule, each)
+        norm, module, rule = each.pair.norm, plan.modules[name], plan.rules[name]
+        assert isinstance(rule, ConvRule)
+        counts = weighed is None or plan.owned[name]["weight"] in weighed
+        joined = each.joined and counts and not usable(module, example, example)
+        rules[name] = FoldedConvRule(rule, each, joined=joined)
+        if joined:
             owned[name] = owned[name] | {f"{OF_NORM}{key}": value for key, value in owned.pop(norm).items()}
             del rules[norm], calls[norm]
         else:
             rules[norm] = NORM
     return replace(plan, rules=rules, owned=owned, calls=calls)
-
-
-def unscaled(name: str, value: Tensor, folded: Folded) -> Tensor:
-    """Return the sums of squares `value` under a local name of a folded convolution as those of its own parameter."""
-    return value if name.startswith(OF_NORM) else value.mul_(per_filter(folded.squares, value))

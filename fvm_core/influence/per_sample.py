@@ -16,7 +16,7 @@ from fvm_core.influence.folded_norms import Folded, FoldedNorms
 from fvm_core.influence.forward_pass import ForwardPass, total
 from fvm_core.influence.half_convs import HalfConv, HalfConvs
 from fvm_core.influence.layers import Calls, default_budget, widened
-from fvm_core.influence.layers_folded import folded_plan, unscaled
+from fvm_core.influence.layers_folded import folded_plan
 from fvm_core.influence.plan import Plan, make_plan
 from fvm_core.influence.settings import PRECISIONS
 
@@ -40,7 +40,7 @@ class SquaredGradients:
     """Scores and sums of squared per-sample gradients of one model on inputs of one shape.
 
     The model is run in eval mode and left as it was. Memory: one batch's activations and output gradients (of several
-    labels: up to HELD_BYTES), `budget` bytes for one layer's per-sample gradients, never (b, p); and up to four times
+    labels: up to HELD_BYTES), `budget` bytes for one layer's per-sample gradients, never (b, p); and up to three times
     the parameters, for filters and weights as they are multiplied. One thread at a time.
     `precision` "bf16": convolutions (but those of a few channels or with groups) take input, filters and the gradient
     at their output in bf16, sum in fp32 and give bf16, in the passes and in their gradients' squares; so do Linear
@@ -58,8 +58,13 @@ class SquaredGradients:
             raise SettingsError(f"`precision` must be one of {PRECISIONS}, got {precision!r}.")
         self.model, self.budget, self.precision = model, budget or default_budget(example.device), precision
         self.plan: Plan = make_plan(model, example)
-        self._norms = FoldedNorms(self.plan.modules, self.plan.pairs, channels_last=self.plan.channels_last)
         self._convs = HalfConvs(self.plan.modules, self.plan.rules, self.plan.rectified)
+        self._norms = FoldedNorms(
+            self.plan.modules,
+            self.plan.pairs,
+            channels_last=self.plan.channels_last,
+            rounded=self._convs.names if precision == "bf16" else frozenset(),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -71,7 +76,7 @@ class SquaredGradients:
         """Run the model on x (b, ...) once, for any number of backward passes within the block."""
         folded = self._norms.now()
         plan = folded_plan(self.plan, folded, set(weights), x)
-        local = self._local(plan, weights, folded)
+        local = self._local(plan, weights)
         with self._captured(plan, x, local, folded, self._halves(folded)) as (capture, logits):
             yield ForwardPass(self.model, plan, self.budget, x, weights, local, capture, logits)
 
@@ -150,8 +155,7 @@ class SquaredGradients:
         def consume(layer: str, indices: list[int], many: list[Calls]) -> None:
             module, owned = plan.modules[layer], plan.owned[layer]
             for key, value in plan.rules[layer].summed(module, many[0], self.budget).items():
-                value = value.view_as(totals[owned[key]])
-                totals[owned[key]] += unscaled(key, value, folded[layer]) if layer in folded else value
+                totals[owned[key]] += value.view_as(totals[owned[key]])
 
         with self._captured(plan, x, None, folded, self._halves(folded)) as (capture, logits):
             pull = pull_of(logits.detach())
@@ -182,9 +186,7 @@ class SquaredGradients:
         """Return the shapes of what `weights` and `totals` may hold: here the parameters'."""
         return {name: value.shape for name, value in self.model.named_parameters()}
 
-    def _local(
-        self, plan: Plan, weights: Mapping[str, Tensor], folded: Mapping[str, Folded]
-    ) -> dict[str, Mapping[str, Tensor]]:
+    def _local(self, plan: Plan, weights: Mapping[str, Tensor]) -> dict[str, Mapping[str, Tensor]]:
         known = self.shapes()
         kinds = {name: torch.promote_types(p.dtype, torch.float32) for name, p in self.model.named_parameters()}
         if not weights:
@@ -200,7 +202,7 @@ class SquaredGradients:
         for layer, owned in plan.owned.items():
             chosen = {key: weights[name] for key, name in owned.items() if name in weights}
             if chosen:
-                local[layer] = self._norms.weighed(folded[layer], chosen) if layer in folded else chosen
+                local[layer] = chosen
         return local
 
     def _alone(self, x: Tensor) -> Tensor:

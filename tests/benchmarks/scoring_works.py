@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -160,33 +161,52 @@ def works_of(
     """Return {name: (what to do, samples that it does)}; `chosen`: only that one is prepared."""
     case, model = bench.case, bench.model
     x, y = bench.x[: case.batch].clone(), bench.y[: case.batch]
-    out: dict[str, tuple[Callable[[], object], int]] = {}
     native = has_bf16(torch.device("cpu"))
-    for name, layout in TRAININGS.items():
-        if chosen == name or (not chosen and (native or name != "train_bf16")):
-            out[name] = (_training(case, x, y, layout, half=name == "train_bf16"), case.batch)
-    if chosen in ("", "score", "score_bf16", "fisher", "fisher_bf16", "all", "shortlist"):
-        engine = SquaredGradients(model, x)
-        given = weights or {name: torch.rand_like(value) for name, value in model.named_parameters()}
-        totals = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in model.named_parameters()}
-        count = case.relabeled
-        several = bench.x[:count].clone(), bench.y[:count]
+    engine = cache(lambda precision: SquaredGradients(model, x, precision=precision))
+    given = cache(lambda: weights or {name: torch.rand_like(value) for name, value in model.named_parameters()})
+    totals = cache(lambda: {name: torch.zeros_like(v, dtype=torch.float64) for name, v in model.named_parameters()})
+    count = case.relabeled
+    several = bench.x[:count], bench.y[:count]
+
+    def scores(precision: str) -> Callable[[], object]:
+        made, weighed = engine(precision), given()
+        return lambda: made.scores(x, y, weighed)
+
+    def fisher(precision: str) -> Callable[[], object]:
+        made, sums = engine(precision), totals()
+        return lambda: made.sums(x, y, sums)
+
+    def every() -> Callable[[], object]:
+        made, weighed = engine("fp32"), given()
         batches = list(zip(*(value.split(case.batch) for value in several), strict=True))
-        out["score"] = (lambda: engine.scores(x, y, given), case.batch)
-        if native:
-            rounded = SquaredGradients(model, x, precision="bf16")
-            out["score_bf16"] = (lambda: rounded.scores(x, y, given), case.batch)
-            out["fisher_bf16"] = (lambda: rounded.sums(x, y, totals), case.batch)
-        out["fisher"] = (lambda: engine.sums(x, y, totals), case.batch)
-        out["all"] = (lambda: [all_labels(engine, *part, given) for part in batches], count)
-        out["shortlist"] = (lambda: [shortlist(engine, *several, given, batch_size=case.batch)], count)
-    if chosen in ("", "vmap"):
-        out["vmap"] = (_vmap(model, x, y, weights), case.batch)
-    if chosen == "kronfluence" or (rival and not chosen):
+        return lambda: [all_labels(made, *part, weighed) for part in batches]
+
+    def few() -> Callable[[], object]:
+        made, weighed = engine("fp32"), given()
+        return lambda: [shortlist(made, *several, weighed, batch_size=case.batch)]
+
+    def kronfluence() -> Callable[[], object]:
         from tests.benchmarks.kronfluence_work import self_scores
 
-        out["kronfluence"] = (self_scores(bench, tempfile.mkdtemp(prefix="kronfluence")), case.batch * 4)
-    return {chosen: out[chosen]} if chosen else out
+        return self_scores(bench, tempfile.mkdtemp(prefix="kronfluence"))
+
+    makers: dict[str, tuple[Callable[[], Callable[[], object]], int]] = {
+        name: (partial(_training, case, x, y, layout, half=name == "train_bf16"), case.batch)
+        for name, layout in TRAININGS.items()
+    }
+    for precision, end in (("fp32", ""), ("bf16", "_bf16")):
+        makers[f"score{end}"] = partial(scores, precision), case.batch
+        makers[f"fisher{end}"] = partial(fisher, precision), case.batch
+    makers |= {
+        "all": (every, count), "shortlist": (few, count),
+        "vmap": (partial(_vmap, model, x, y, weights), case.batch), "kronfluence": (kronfluence, case.batch * 4),
+    }  # fmt: skip
+    names = [chosen] if chosen else [name for name in makers if native or not name.endswith("bf16")]
+    return {
+        name: (makers[name][0](), makers[name][1])
+        for name in names
+        if chosen or rival or name != "kronfluence"
+    }  # fmt: skip
 
 
 def _training(
