@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fvm_core.influence import layers_conv
 from fvm_core.influence.folded_norms import FoldedNorms, folded_norms
 from fvm_core.influence.per_sample import SquaredGradients
+from fvm_core.influence.relabel import all_labels
 from fvm_core.influence.remembered import Remembered
 from tests.small_nets import label_gradients
 
@@ -98,12 +100,82 @@ def check(model: nn.Module, x: Tensor, y: Tensor, engine: SquaredGradients, *, r
     ],
 )
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_squares_equal_vmap(way: str, pairs: set[tuple[str, bool]], channels_last: bool) -> None:
+@pytest.mark.parametrize("joined", [False, True])
+def test_squares_equal_vmap(
+    way: str, pairs: set[tuple[str, bool]], channels_last: bool, joined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the norms' gradients from the filters' or from the output."""
+    monkeypatch.setattr("fvm_core.influence.foldable.JOINED", 1000 if joined else 0)
     model, x, y = made(way)
     x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
     engine = SquaredGradients(model, x)
     assert {(pair.conv, pair.copied) for pair in engine.plan.pairs} == pairs
+    assert all(pair.joined is joined for pair in engine.plan.pairs)
     check(model, x, y, engine)
+
+
+def test_a_joined_norm_is_no_layer_of_its_own() -> None:
+    """Its output is neither kept nor read; where nobody asks for the filters, it is taken from its output."""
+    model, x, y = made()
+    engine = SquaredGradients(model, x)
+    weights, wanted = squares(model, x, y)
+    few = {name: weights[name] for name in ("bn1.weight", "bn1.bias", "bn2.bias", "conv2.weight")}
+    for chosen, layers in ((weights, {"conv1", "conv2", "fc"}), (few, {"bn1", "conv2"})):
+        with engine.running(x, chosen) as run:
+            assert set(run.capture.expected) == layers
+            found = run.contributions([run.logits.softmax(1).detach() - F.one_hot(y, 3)])[0]
+        assert set(found) == set(chosen)
+        for name, value in found.items():
+            torch.testing.assert_close(value, wanted[name], rtol=1e-9, atol=0)
+
+
+def test_many_labels_of_few_positions_equal_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where labels share a matrix of pairs of positions no filter's gradient is made: the norm's comes from patches."""
+    taken: list[int] = []
+    by_pairs = layers_conv.weighted_by_pairs
+    monkeypatch.setattr(layers_conv, "weighted_by_pairs", lambda *args: (taken.append(1), by_pairs(*args))[1])
+    monkeypatch.setattr("fvm_core.influence.foldable.JOINED", 1000)
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(64, 12)
+    )  # fmt: skip
+    model, x = model.double().eval(), torch.randn(5, 8, 4, 4, dtype=torch.float64)
+    nn.init.normal_(model[1].running_mean)  # type: ignore[arg-type]
+    weights = {name: torch.rand_like(value) for name, value in model.named_parameters()}
+    found = all_labels(SquaredGradients(model, x), x, torch.zeros(5, dtype=torch.long), weights).scores
+    assert taken
+    for label in range(12):
+        grads = label_gradients(model, x, torch.full((5,), label))
+        wanted = sum((grads[name].square() * weights[name]).flatten(1).sum(1) for name in grads)
+        torch.testing.assert_close(found[:, label], wanted, rtol=1e-9, atol=0)
+
+
+def test_a_norm_goes_with_its_convolution_to_the_top() -> None:
+    """Where another convolution runs between them the top would hold the norm alone."""
+
+    class Late(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.early, self.late, self.norm = nn.Conv2d(2, 3, 3), nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)
+            self.fc = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            early, late = self.early(x), self.late(x)
+            return self.fc((F.relu(self.norm(early)) + F.relu(late)).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model, x, y = Late().double().eval(), torch.randn(*SHAPE, dtype=torch.float64), torch.randint(3, SHAPE[:1])
+    engine = SquaredGradients(model, x)
+    weights, wanted = squares(model, x, y)
+    top = engine.top_layers(weights)
+    assert top == {"fc", "late"}
+    pull = lambda run: [run.logits.softmax(1).detach() - F.one_hot(y, 3)]  # noqa: E731
+    with engine.running(x, weights) as run:
+        both = [run.contributions(pull(run), layers=top, last=False)[0], run.contributions(pull(run), without=top)[0]]
+    assert not set(both[0]) & set(both[1])
+    for name, value in (both[0] | both[1]).items():
+        torch.testing.assert_close(value, wanted.pop(name), rtol=1e-9, atol=0)
+    assert not wanted
 
 
 def test_changed_parameters_and_statistics_are_folded_anew() -> None:
@@ -155,6 +227,26 @@ def test_single_precision_keeps_its_digits_at_the_limit() -> None:
     model.float()
     found = engine.contributions(x, lambda z: (z.softmax(1) - F.one_hot(y, 3)).unsqueeze(0), weights)[0][0]
     torch.testing.assert_close(found["bn1.weight"].double(), wanted["bn1.weight"], rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(("mean", "joined"), [(20.0, True), (1000.0, False)])
+def test_a_norm_far_from_its_mean_is_taken_from_its_output(mean: float, joined: bool) -> None:
+    """Its gradients are small beside what they would be the difference of."""
+    model, x, y = made(dtype=torch.float32)
+    with torch.no_grad():
+        model.conv1.weight.mul_(0.1)
+        model.bn1.running_var.fill_(1.0)  # type: ignore[operator,union-attr]
+        model.bn1.running_mean.fill_(mean)  # type: ignore[operator,union-attr]
+    engine = SquaredGradients(model, x)
+    weights, _ = squares(model, x, y)
+    with engine.running(x, weights) as run:
+        assert ("bn1" not in run.plan.calls) is joined
+    grads = label_gradients(model.double(), x.double(), y)
+    model.float()
+    found = engine.contributions(x, lambda z: (z.softmax(1) - F.one_hot(y, 3)).unsqueeze(0), weights)[0][0]
+    for name in ("bn1.weight", "bn1.bias", "conv1.weight"):
+        wanted = (grads[name].square() * weights[name].double()).flatten(1).sum(1)
+        torch.testing.assert_close(found[name].double(), wanted, rtol=1e-3, atol=1e-3 * float(wanted.max()))
 
 
 def test_hooks_and_training_mode_are_left_alone() -> None:
