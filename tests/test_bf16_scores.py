@@ -83,11 +83,11 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
 
 class Rounded(nn.Module):
     """A convolution, with the norm after it or none, whose input, filters (times the norm's scale), output before what
-    is added to it, and all their gradients are those of bf16. `inner`: what is added and the sum, too."""
+    is added to it, and all their gradients are those of bf16. `summed`: the output after it instead."""
 
-    def __init__(self, conv: Any, norm: nn.BatchNorm2d | None = None, *, inner: bool = False) -> None:
+    def __init__(self, conv: Any, norm: nn.BatchNorm2d | None = None, *, summed: bool = True) -> None:
         super().__init__()
-        self.conv, self.norm, self.inner = conv, norm, inner
+        self.conv, self.norm, self.summed = conv, norm, summed
 
     def forward(self, x: Tensor) -> Tensor:
         weight, shift = self.conv.weight, self.conv.bias
@@ -100,9 +100,7 @@ class Rounded(nn.Module):
         if shift is None:
             return out.bfloat16().float()
         added = shift.view(-1, *(1 for _ in weight.shape[2:]))
-        if not self.inner:
-            return out.bfloat16().float() + added
-        return (out + added + (added.bfloat16() - added).detach()).bfloat16().float()
+        return (out + added).bfloat16().float() if self.summed else out.bfloat16().float() + added
 
 
 class Twice(nn.Module):
@@ -135,9 +133,9 @@ def model_and_twin(kind: str) -> tuple[nn.Module, nn.Module, tuple[int, ...]]:
         pool, shape = nn.AdaptiveAvgPool1d(1), (3, 30)
     head, relu = nn.Linear(24, 5), nn.ReLU(inplace=kind == "norm, changed in place")
     middle: list[nn.Module] = [conv]
-    rounded: list[nn.Module] = [Rounded(conv, inner=True)]
+    rounded: list[nn.Module] = [Rounded(conv, summed=kind not in ("reflect", "same", "1d"))]
     if kind.startswith("norm"):
-        middle, rounded = [conv, norm], [Rounded(conv, norm, inner=True)]
+        middle, rounded = [conv, norm], [Rounded(conv, norm)]
     if kind == "twice":
         again = nn.Conv2d(40, 40, 3, padding=1)
         middle, rounded = [conv, Twice(again)], [Rounded(conv), Twice(Rounded(again))]
@@ -145,7 +143,7 @@ def model_and_twin(kind: str) -> tuple[nn.Module, nn.Module, tuple[int, ...]]:
     shape = (LEAST_CHANNELS, 12, 12) if kind == "first layer" else shape
     model, twin = (
         nn.Sequential(*start, *part, relu, last, nn.ReLU(), pool, nn.Flatten(), head).eval()
-        for part, last in ((middle, end), (rounded, Rounded(end)))
+        for part, last in ((middle, end), (rounded, Rounded(end, summed=kind != "1d")))
     )
     return model, twin, shape
 

@@ -229,12 +229,12 @@ def test_single_precision_keeps_its_digits_at_the_limit() -> None:
     torch.testing.assert_close(found["bn1.weight"].double(), wanted["bn1.weight"], rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize(("mean", "joined"), [(20.0, True), (1000.0, False)])
+@pytest.mark.parametrize(("mean", "joined"), [(6.0, True), (30.0, False)])
 def test_a_norm_far_from_its_mean_is_taken_from_its_output(mean: float, joined: bool) -> None:
     """Its gradients are small beside what they would be the difference of."""
     model, x, y = made(dtype=torch.float32)
     with torch.no_grad():
-        model.conv1.weight.mul_(0.1)
+        model.bn1.weight.fill_(1.0)
         model.bn1.running_var.fill_(1.0)  # type: ignore[operator,union-attr]
         model.bn1.running_mean.fill_(mean)  # type: ignore[operator,union-attr]
     engine = SquaredGradients(model, x)
@@ -246,7 +246,7 @@ def test_a_norm_far_from_its_mean_is_taken_from_its_output(mean: float, joined: 
     found = engine.contributions(x, lambda z: (z.softmax(1) - F.one_hot(y, 3)).unsqueeze(0), weights)[0][0]
     for name in ("bn1.weight", "bn1.bias", "conv1.weight"):
         wanted = (grads[name].square() * weights[name].double()).flatten(1).sum(1)
-        torch.testing.assert_close(found[name].double(), wanted, rtol=1e-3, atol=1e-3 * float(wanted.max()))
+        torch.testing.assert_close(found[name].double(), wanted, rtol=1e-3, atol=1e-5 * float(wanted.max()))
 
 
 def test_hooks_and_training_mode_are_left_alone() -> None:

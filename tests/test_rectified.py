@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -78,6 +79,68 @@ def test_a_reader_that_somebody_watches_gets_fp32() -> None:
     engine.scores(x, y, {name: torch.ones_like(value) for name, value in model.named_parameters()})
     handle.remove()
     assert seen == [(torch.float32, torch.float32)]
+
+
+class Reader(nn.Module):
+    """Looks at what the ReLU gives beside the graph: `look` wants fp32."""
+
+    def __init__(self, look: Callable[[Tensor], Any], batch: int = 0) -> None:
+        super().__init__()
+        self.look, self.batch = look, batch
+        self.first, self.second, self.fc = nn.Conv2d(16, 16, 3), nn.Conv2d(16, 16, 3), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = F.relu(self.first(x))
+        if len(x) > self.batch:
+            self.look(z.detach())
+        return self.fc(self.second(z).mean((2, 3)))
+
+
+@pytest.mark.parametrize("batch", [0, 4])
+@pytest.mark.parametrize("kind", ["numpy", "product", "statistics"])
+def test_who_reads_beside_the_graph_gets_fp32(kind: str, batch: int) -> None:
+    """Even if only in large batches, which the plan has not met: the model's own error is no end."""
+    torch.manual_seed(0)
+    matrix, mean = torch.randn(16, 2), torch.zeros(16)
+    looks: dict[str, Callable[[Tensor], Any]] = {
+        "numpy": lambda z: z.numpy(),
+        "product": lambda z: z.mean((2, 3)) @ matrix,
+        "statistics": lambda z: mean.lerp_(z.mean((0, 2, 3)), 0.1),
+    }
+    model, x, y = Reader(looks[kind], batch).eval(), torch.randn(6, 16, 6, 6), torch.randint(3, (6,))
+    weights = {name: torch.ones_like(value) for name, value in model.named_parameters()}
+    engine, plain = SquaredGradients(model, x, precision="bf16"), SquaredGradients(model, x, precision="bf16")
+    plain._convs.between = False
+    assert set(engine.plan.rectified) == {"first"}
+    for _ in range(2):
+        assert torch.equal(engine.scores(x, y, weights)[0], plain.scores(x, y, weights)[0])
+    totals = [{name: torch.zeros_like(value, dtype=torch.float64) for name, value in weights.items()} for _ in "ab"]
+    engine.sums(x, y, totals[0])
+    plain.sums(x, y, totals[1])
+    assert all(torch.equal(totals[0][name], totals[1][name]) for name in weights)
+
+
+def test_an_error_of_the_model_is_told_as_it_is() -> None:
+    model = Reader(lambda z: 1 / 0, batch=5).eval()
+    x, y = torch.randn(6, 16, 6, 6), torch.randint(3, (6,))
+    engine = SquaredGradients(model, x[:5], precision="bf16")
+    with pytest.raises(ZeroDivisionError):
+        engine.scores(x, y, {name: torch.ones_like(value) for name, value in model.named_parameters()})
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_hook_on_the_relu_gets_fp32(late: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(64, 3)).eval()
+    x, y, seen = torch.randn(5, 16, 6, 6), torch.randint(3, (5,)), []
+    weights = {name: torch.ones_like(value) for name, value in model.named_parameters()}
+    engine = SquaredGradients(model, x, precision="bf16") if late else None
+    handle = model[1].register_forward_hook(lambda module, args, out: seen.append(out.dtype))
+    engine = engine or SquaredGradients(model, x, precision="bf16")
+    seen.clear()
+    engine.scores(x, y, weights)
+    handle.remove()
+    assert seen == [torch.float32]
 
 
 def test_without_bf16_in_hardware_the_same_values_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:

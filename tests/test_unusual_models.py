@@ -221,3 +221,15 @@ def test_a_label_beyond_the_classes_is_named(given: int) -> None:
     for ways in (all_labels, shortlist):
         with pytest.raises(DataError, match="labels 0 to 3"):
             ways(engine, x, y, weights)
+
+
+def test_a_caller_without_gradients_gets_the_same_scores() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)).eval()
+    x, y = torch.randn(5, 3, 6, 6), torch.randint(3, (5,))
+    weights = {name: torch.rand_like(value) for name, value in model.named_parameters()}
+    engine = SquaredGradients(model, x)
+    wanted = engine.scores(x, y, weights)[0]
+    with torch.no_grad():
+        found = engine.scores(x, y, weights)[0]
+    assert torch.equal(found, wanted) and (found > 0).all()

@@ -176,7 +176,8 @@ class Capture:
                     # Not `backward`: that would add up in the leaves, in the very memory of gradients that are held.
                     retain = not last or index < len(cotangents) - 1
                     # Of a scalar: for tensors, PyTorch imports a computer algebra of 33 MB.
-                    root = (logits * cotangent).sum()
+                    with torch.enable_grad():
+                        root = (logits * cotangent).sum()
                     torch.autograd.grad(root, ends, retain_graph=retain, allow_unused=True)
                 for name in self._grads:
                     if name not in together or self._closing:

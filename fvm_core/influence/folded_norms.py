@@ -19,8 +19,11 @@ from fvm_core.influence.remembered import Remembered, contents
 from fvm_core.models.forwards import other_forwards
 
 LEAST_WEIGHT, MOST_SHIFT = 1e-10, 30.0
-"""(y - bias) / weight keeps its digits where |weight| > LEAST_WEIGHT and |bias| <= MOST_SHIFT * |weight|; without y,
-where what the folded bias adds to it is as small, too."""
+"""(y - bias) / weight keeps its digits where |weight| > LEAST_WEIGHT and |bias| <= MOST_SHIFT * |weight|."""
+
+MOST_OFFSET = 8.0
+"""So many |weight| the folded bias may be off the norm's where the norm's gradient is the difference of two that this
+makes larger: trained models have up to 3."""
 
 
 OF_NORM = "norm."
@@ -132,5 +135,5 @@ def _fold(pair: Pair, conv: Any, norm: Any, kind: torch.memory_format, *, rounde
     weight = (conv.weight * per_filter(scale, conv.weight)).contiguous(memory_format=kind)
     weight = weight.bfloat16() if rounded else weight
     offset = bias - norm.bias
-    joined = pair.joined and bool((offset.abs() <= MOST_SHIFT * size).all())
+    joined = pair.joined and bool((offset.abs() <= MOST_OFFSET * size).all())
     return Folded(pair, weight, bias, scale.square(), norm.weight.detach().clone(), offset, joined)

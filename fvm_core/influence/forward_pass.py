@@ -41,8 +41,8 @@ class ForwardPass:
     ) -> list[dict[str, Tensor]]:
         """Return {parameter: (b,) sum of weight * gradient^2} for each of the gradients at the logits, m times (b, c).
 
-        `layers`: of these only, and nothing below them is computed. `without`: of all but these. `last`: no other
-        backward pass will follow.
+        `layers`: of these only, and nothing below them is computed. `without`: of all but these. A joined norm is part
+        of its convolution: its own name stands for nothing. `last`: no other backward pass will follow.
         """
         plan, capture, rules = self.plan, self.capture, self.plan.rules
         wanted = (frozenset(self.local) if layers is None else layers & frozenset(self.local)) - without

@@ -1,7 +1,6 @@
 """Convolutions in bf16 between tensors in fp32: what they take and give is rounded, their sums and all else are not.
 
-Where a ReLU alone stands between two of them it runs in bf16, too, which rounds nothing: the bias is then the first
-one's own.
+Where a ReLU alone stands between two of them it runs in bf16, too, which rounds nothing.
 """
 
 from __future__ import annotations
@@ -26,32 +25,38 @@ LEAST_CHANNELS = 16
 
 @dataclass(frozen=True)
 class HalfConv:
-    """A convolution with its filters in bf16, and its bias (out, 1, ...) in fp32, or in bf16 (out,) where it is
-    `inner`, or None. `inner`: the output stays in bf16."""
+    """A convolution with its filters in bf16 and its bias in fp32 or None. `summed`: the bias (out,) is added before
+    the output is rounded; otherwise (out, 1, ...) after it. `inner`: the output stays in bf16."""
 
     conv: Any
     weight: Tensor
     bias: Tensor | None
+    summed: bool
     inner: bool
 
     def products(self, a: Tensor, rounded: Tensor) -> Tensor:
-        """Return the convolution of the input a, fp32 or bf16, in bf16, and with an inner bias. `rounded`: a in bf16,
-        without a graph. A processor that has no bf16 gives the same but for the order of sums."""
+        """Return the convolution of the input a, fp32 or bf16, in bf16, with the bias where it is `summed`. `rounded`:
+        a in bf16, without a graph. A processor that has no bf16 gives the same but for the order of sums."""
         if pads_otherwise(self.conv):
             return self._products(a.bfloat16())
         return _Products.apply(a, rounded, self)
 
     def _products(self, a: Tensor) -> Tensor:
-        native = has_bf16(self.weight.device)
-        bias = self.bias if self.inner else None
-        values = [value if native or value is None else value.float() for value in (a, self.weight, bias)]
-        return self.conv._conv_forward(*values).bfloat16()
+        conv, weight, bias = self.conv, self.weight, self.bias if self.summed else None
+        if not has_bf16(weight.device):
+            return conv._conv_forward(a.float(), weight.float(), bias).bfloat16()
+        if bias is None:
+            return conv._conv_forward(a, weight, None)
+        # `conv2d` itself would want the bias in bf16, which is as wrong for every sample.
+        return torch.ops.aten.mkldnn_convolution(
+            a, weight, bias, conv.padding, conv.stride, conv.dilation, conv.groups
+        )  # fmt: skip
 
     def whole(self, products: Tensor) -> Tensor:
         """Return the layer's output: in fp32, unless it is to stay in bf16."""
         if self.inner:
             return products
-        return products.float() if self.bias is None else products.float().add_(self.bias)
+        return products.float() if self.bias is None or self.summed else products.float().add_(self.bias)
 
 
 class _Products(torch.autograd.Function):
@@ -78,14 +83,16 @@ class _Products(torch.autograd.Function):
 
 
 class HalfConvs:
-    """The convolutions among `names` that can run in bf16, whether their norm is folded or not, but for those that
-    somebody's hook watches; what was rounded is kept until it changes."""
+    """The convolutions of a model among `names` that can run in bf16, whether their norm is folded or not, but for
+    those that somebody's hook watches; what was rounded is kept until it changes. `between`: a ReLU alone may hand bf16
+    on."""
 
     def __init__(
         self, modules: Mapping[str, nn.Module], names: Iterable[str], rectified: Mapping[str, Rectified]
     ) -> None:
+        self.between = True
+        self._modules, self._rectified = modules, rectified
         self._convs: dict[str, Any] = {name: modules[name] for name in names if suited(modules[name])}
-        self._rectified = rectified
         self._halves: Remembered[HalfConv] = Remembered()
 
     @property
@@ -98,17 +105,24 @@ class HalfConvs:
         tensors = {name: _filters(folded.get(name, conv)) for name, conv in free.items()}
         # What was folded is new where it differs.
         sums = contents({name: own for name, own in tensors.items() if name not in folded})
+        # A hook on any module may meet what a ReLU gives.
+        inner = self._inner(free, folded) if not any(watched(module) for module in self._modules.values()) else set()
         found = {}
         for name, own in tensors.items():
-            inner = self._is_inner(name, free, folded)
-            make = partial(_half, free[name], inner, *own)
-            found[name] = self._halves.get((name, inner), own, make, contents=sums.get(name, ()))
+            make = partial(_half, free[name], name in inner, *own)
+            found[name] = self._halves.get((name, name in inner), own, make, contents=sums.get(name, ()))
         return found
 
-    def _is_inner(self, name: str, free: Mapping[str, Any], folded: Mapping[str, Folded]) -> bool:
-        """Return whether nothing but a ReLU stands between this convolution and others in bf16."""
-        behind = self._rectified.get(name)
-        return behind is not None and (behind.norm is None or name in folded) and behind.readers <= set(free)
+    def _inner(self, free: Mapping[str, Any], folded: Mapping[str, Folded]) -> set[str]:
+        """Return those with nothing but a ReLU between them and others in bf16."""
+        if not self.between:
+            return set()
+        return {
+            name
+            for name, behind in self._rectified.items()
+            if name in free and (behind.norm is None or name in folded) and behind.readers <= set(free)
+            and _sums_bias(free[name])
+        }  # fmt: skip
 
 
 def suited(module: Any) -> bool:
@@ -125,8 +139,15 @@ def _filters(given: Any) -> list[Tensor]:
     return [given.weight] if given.bias is None else [given.weight, given.bias]
 
 
+def _sums_bias(conv: Any) -> bool:
+    """Return whether there is a convolution of this kind in bf16 with a bias in fp32."""
+    on_cpu = conv.weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return on_cpu and isinstance(conv, nn.Conv2d) and not pads_otherwise(conv)
+
+
 @torch.no_grad()
 def _half(conv: Any, inner: bool, weight: Tensor, bias: Tensor | None = None) -> HalfConv:
+    summed = _sums_bias(conv)
     if bias is not None:
-        bias = bias.detach().bfloat16() if inner else per_filter(bias.detach(), weight[:, 0])
-    return HalfConv(conv, weight.detach().bfloat16(), bias, inner)
+        bias = bias.detach() if summed else per_filter(bias.detach(), weight[:, 0])
+    return HalfConv(conv, weight.detach().bfloat16(), bias, summed, inner)

@@ -100,11 +100,11 @@ class ConvRule(Rule):
             out["bias"] = contract(sums.flatten(0, 1).square_(), weight).view(sums.shape[:2])
         if "weight" in weights:
             if usable(module, a, g) and along is None:
-                weight = self._laid_out(None, module, weights["weight"], scale)
+                weight = self._laid_out("weights", None, module, weights["weight"], scale)
                 out["weight"] = fused_weighted(module, a, pulls, weight)
             else:
                 way = way_for(module, *self.ready(a, g))
-                weight = self._laid_out(way, module, weights["weight"], scale)
+                weight = self._laid_out("weights", way, module, weights["weight"], scale)
                 a, pulls = self.ready(a, pulls)
                 out["weight"], dots = self._weighted_weight(way, module, a, pulls, weight, budget, along)
         return [{name: out[name][:, index] for name in weights} for index in range(len(many))], dots
@@ -115,7 +115,7 @@ class ConvRule(Rule):
         """Return (b, m): sum of weight * gradient^2 for `pulls` (b, m, out, *positions) and a laid out weight; and
         (b, m, out): that of along * gradient over each filter."""
         rows, m = pulls.shape[:2]
-        along = along if along is None else self._laid_out(way, module, along)
+        along = along if along is None else self._laid_out("along", way, module, along)
         shared, each = shared_floats(way, module, a, pulls[:, 0]), module.weight.numel() + pulls[0, 0].numel()
         size = 1 if module.groups > 1 else max(1, min(m, (budget // 4 - shared) // each))
         shape = pulls.shape[3:].numel(), module.weight[0].numel(), len(module.weight)
@@ -192,7 +192,7 @@ class ConvRule(Rule):
         self, module: Any, a: Tensor, g: Tensor, budget: int, along: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         way = way_for(module, a, g)
-        along = along if along is None else self._laid_out(way, module, along)
+        along = along if along is None else self._laid_out("along", way, module, along)
         dots = None if along is None else along.new_empty(len(a), len(along))
         total = widened(module.weight).new_zeros(len(module.weight), module.weight[0].numel())
         shared = shared_floats(way, module, a, g)
@@ -212,15 +212,17 @@ class ConvRule(Rule):
             step = max(step, min(TOGETHER, most))
         return _even(rows, step)
 
-    def _laid_out(self, way: Ways | None, module: Any, weight: Tensor, scale: Tensor | None = None) -> Tensor:
+    def _laid_out(
+        self, use: str, way: Ways | None, module: Any, weight: Tensor, scale: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
         """Return weight, each filter times scale (out,), as (out, i) in the order of `way` (None: as it is); that of
-        the last call is kept, since it serves every batch."""
+        the last call for this `use` is kept, since it serves every batch."""
 
         def make() -> Tensor:
             whole = weight if scale is None else weight * per_filter(scale, weight)
             return widened(whole if way is None else ordered(way, whole)).contiguous()
 
-        return self._last.get((module, way, scale is None), [weight, *([] if scale is None else [scale])], make)
+        return self._last.get((module, way, use), [weight, *([] if scale is None else [scale])], make)
 
 
 def _even(count: int, step: int) -> int:

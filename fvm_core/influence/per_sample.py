@@ -14,7 +14,7 @@ from fvm_core.influence.capture import Capture, evaluating
 from fvm_core.influence.fallback import fallback_gradients
 from fvm_core.influence.folded_norms import Folded, FoldedNorms
 from fvm_core.influence.forward_pass import ForwardPass, total
-from fvm_core.influence.half_convs import HalfConv, HalfConvs
+from fvm_core.influence.half_convs import HalfConvs
 from fvm_core.influence.layers import Calls, default_budget, widened
 from fvm_core.influence.layers_folded import folded_plan
 from fvm_core.influence.plan import Plan, make_plan
@@ -40,12 +40,14 @@ class SquaredGradients:
     """Scores and sums of squared per-sample gradients of one model on inputs of one shape.
 
     The model is run in eval mode and left as it was. Memory: one batch's activations and output gradients (of several
-    labels: up to HELD_BYTES), `budget` bytes for one layer's per-sample gradients, never (b, p); and up to three times
-    the parameters, for filters and weights as they are multiplied. One thread at a time.
+    labels: up to HELD_BYTES), `budget` bytes for one layer's per-sample gradients (as many again where a norm's are
+    taken from them), never (b, p); and up to three times the parameters, for filters and weights as they are
+    multiplied. One thread at a time.
     `precision` "bf16": convolutions (but those of a few channels or with groups) take input, filters and the gradient
     at their output in bf16, sum in fp32 and give bf16, in the passes and in their gradients' squares; so do Linear
     layers on positions in the squares. All between them (biases, norms, what a block adds, the residual) stays fp32:
-    with bf16 there too scores keep their order less well (tests/benchmarks/bf16_rank.py). Parameters without a rule are
+    with bf16 there too scores keep their order less well (tests/benchmarks/bf16_rank.py). Only where nothing but a ReLU
+    stands between two of them does it run in bf16, which rounds nothing more. Parameters without a rule are
     taken from the model in fp32. Without bf16 in hardware the passes are rounded alike, the gradients are not.
     """
 
@@ -77,7 +79,7 @@ class SquaredGradients:
         folded = self._norms.now()
         plan = folded_plan(self.plan, folded, set(weights), x)
         local = self._local(plan, weights)
-        with self._captured(plan, x, local, folded, self._halves(folded)) as (capture, logits):
+        with self._captured(plan, x, local, folded, half=self.precision == "bf16") as (capture, logits):
             yield ForwardPass(self.model, plan, self.budget, x, weights, local, capture, logits)
 
     @contextmanager
@@ -87,7 +89,7 @@ class SquaredGradients:
 
         Where samples of a batch affect each other there is no rule, and the logits have no graph.
         """
-        with self._captured(self.plan, x, layers, {}, None) as both:
+        with self._captured(self.plan, x, layers, {}) as both:
             yield both
 
     @contextmanager
@@ -97,22 +99,27 @@ class SquaredGradients:
         x: Tensor,
         layers: Iterable[str] | None,
         folded: Mapping[str, Folded],
-        halves: Mapping[str, HalfConv] | None,
+        *,
+        half: bool = False,
     ) -> Iterator[tuple[Capture, Tensor]]:
         calls = {name: plan.calls[name] for name in (plan.calls if layers is None else layers)}
-        with evaluating(self.model):
-            capture = Capture(
-                self.model,
-                plan.modules,
-                calls,
-                channels_last=plan.channels_last,
-                folded=folded,
-                halves=halves,
-            )
-            yield capture, self._alone(x) if plan.alone else capture.forward(x)
 
-    def _halves(self, folded: Mapping[str, Folded]) -> dict[str, HalfConv] | None:
-        return self._convs.now(folded) if self.precision == "bf16" else None
+        def run() -> tuple[Capture, Tensor]:
+            halves = self._convs.now(folded) if half else None
+            capture = Capture(
+                self.model, plan.modules, calls, channels_last=plan.channels_last, folded=folded, halves=halves
+            )
+            return capture, self._alone(x) if plan.alone else capture.forward(x)
+
+        with evaluating(self.model):
+            try:
+                found = run()
+            except Exception:  # of the model's own code, which may read what a ReLU gives in a way of its own
+                if not (half and self._convs.between):
+                    raise
+                self._convs.between = False
+                found = run()
+            yield found
 
     def contributions(
         self, x: Tensor, cotangents: Callable[[Tensor], Tensor], weights: Mapping[str, Tensor]
@@ -120,7 +127,8 @@ class SquaredGradients:
         """Return one {parameter: (b,) sum of weight * gradient^2} for each cotangent, and the logits (b, c).
 
         `cotangents(logits)` gives (m, b, c): m gradients at the logits; the forward pass is shared by them.
-        `weights` has one tensor of the parameter's shape for each parameter that counts.
+        `weights` has one tensor of the parameter's shape for each parameter that counts; a change through `.data` is
+        not seen.
         """
         with self.running(x, weights) as run:
             logits = run.logits.detach()
@@ -157,7 +165,7 @@ class SquaredGradients:
             for key, value in plan.rules[layer].summed(module, many[0], self.budget).items():
                 totals[owned[key]] += value.view_as(totals[owned[key]])
 
-        with self._captured(plan, x, None, folded, self._halves(folded)) as (capture, logits):
+        with self._captured(plan, x, None, folded, half=self.precision == "bf16") as (capture, logits):
             pull = pull_of(logits.detach())
             capture.backward(logits, [pull], consume)
             if not self.plan.fallback:

@@ -42,7 +42,7 @@ def find_rectified(
     convs = {name for name, runs in ruled.items() if runs == 1 and _is_conv(model.get_submodule(name))}
     logits = run_watched(model, x, {name: watch(name) for name in convs | set(norms.values())})
     readers = all_readers([logits])
-    names = {nodes[name]: name for name in convs}
+    names = {nodes[name]: name for name in convs if nodes[name] is not None}
     found = {}
     for name in convs:
         norm = norms.get(name)

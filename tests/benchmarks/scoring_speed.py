@@ -14,7 +14,8 @@ step is forward and backward in training mode, channels last, as the app trains 
 processor multiplies bf16, a step under autocast and scores and Fisher in bf16 are timed too. Peak memory is the peak of
 a fresh process for each work, less what the process held with model and images before it. With `--keep-memory` all
 works run with the settings of glibc that the app's jobs have: freed memory is kept for the next batch. Work that
-takes much memory, vmap above all, gains most by it. With one thread the clock is the processor's, which other work on
+takes much memory, vmap above all, gains most by it; so vmap and kronfluence are then timed as they come, too, in a
+process of their own with glibc's settings (`alone`). With one thread the clock is the processor's, which other work on
 the machine disturbs less: with two it is the wall's. The shortlist is handed four batches at once, as the app does it
 (two with 100 labels). Models that are not tuned ones are trained for some steps first: what a shortlist can leave out
 depends on the model. Milliseconds and MiB are of this machine; the bars of the project are the ratio columns.
@@ -31,6 +32,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -63,7 +65,7 @@ def main() -> None:
     if args.child:
         if args.keep_memory and not keep_freed_memory():
             parser.error("`--keep-memory` needs glibc, and none of its settings in the environment.")
-        print(json.dumps(timed(args) if args.child == "time" else remembered(args)))
+        print(json.dumps({"time": timed, "alone": rivals_alone}.get(args.child, remembered)(args)))
         return
     from tests.benchmarks.scoring_works import cases
 
@@ -71,6 +73,8 @@ def main() -> None:
     for index, case in enumerate(cases(args.wide)):
         if args.case is None or args.case == index:
             row = {"case": case.name, **child(args, index, "time")}
+            if args.keep_memory:
+                row |= child(args, index, "alone", keep_memory=False)
             for work in REMEMBERED:
                 if f"{work}_ms" in row:
                     row |= child(args, index, work)
@@ -87,13 +91,13 @@ def main() -> None:
         table.to_csv(args.out, index=False)
 
 
-def child(args: argparse.Namespace, index: int, work: str) -> dict[str, float]:
-    """Run one case or work in a fresh process and return what it printed last."""
+def child(args: argparse.Namespace, index: int, work: str, *, keep_memory: bool | None = None) -> dict[str, float]:
+    """Run one case or work in a fresh process and return what it printed last. `keep_memory`: another than `args`."""
     command = [sys.executable, "-m", "tests.benchmarks.scoring_speed", "--child", work, "--case", str(index)]
     command += ["--repeats", str(args.repeats), "--threads", str(args.threads)]
     for name in ("kronfluence", "wide"):
         command += [f"--{name}", str(getattr(args, name))] if getattr(args, name) else []
-    command += ["--keep-memory"] if args.keep_memory else []
+    command += ["--keep-memory"] if (args.keep_memory if keep_memory is None else keep_memory) else []
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -110,15 +114,8 @@ def timed(args: argparse.Namespace) -> dict[str, float]:
     case = cases(args.wide)[args.case]
     bench = make_bench(case, validation=1000 if case.trained else 50)
     works = works_of(bench, weights_of(bench, SquaredGradients(bench.model, bench.x[:5])), rival=bool(args.kronfluence))
-    clock = time.process_time if args.threads == 1 else time.perf_counter
     last = {name: work() for name, (work, _) in works.items()}
-    taken: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(args.repeats):
-        for name, (work, count) in works.items():
-            begin = clock()
-            work()
-            taken[name].append((clock() - begin) / count * 1000)
-    found = {f"{name}_ms": statistics.median(values) for name, values in taken.items()}
+    found = {f"{name}_ms": value for name, value in medians(args, works).items()}
     ours, theirs = last["score"][0], last["vmap"].double()  # type: ignore[index,attr-defined]
     # Scores span many magnitudes; one that is 0 in fp32 has no relative difference.
     some = theirs > 0
@@ -127,6 +124,36 @@ def timed(args: argparse.Namespace) -> dict[str, float]:
     if "all" in last:
         found |= exactness(last["all"], last["shortlist"])  # type: ignore[arg-type]
     return found
+
+
+def rivals_alone(args: argparse.Namespace) -> dict[str, float]:
+    """Return {work_alone_ms: median milliseconds a sample} of vmap and kronfluence, which nothing else runs beside."""
+    import torch
+
+    from fvm_core.influence.per_sample import SquaredGradients
+    from tests.benchmarks.scoring_works import cases, make_bench, weights_of, works_of
+
+    torch.set_num_threads(args.threads)
+    bench = make_bench(cases(args.wide)[args.case], validation=50)
+    weights = weights_of(bench, SquaredGradients(bench.model, bench.x[:5]))
+    works = works_of(bench, weights, ("vmap", "kronfluence"), rival=bool(args.kronfluence))
+    for work, _ in works.values():
+        work()
+    return {f"{name}_alone_ms": value for name, value in medians(args, works).items()}
+
+
+def medians(
+    args: argparse.Namespace, works: Mapping[str, tuple[Callable[[], object], int]]
+) -> dict[str, float]:  # fmt: skip
+    """Let the works take turns; return the median milliseconds a sample of each."""
+    clock = time.process_time if args.threads == 1 else time.perf_counter
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(args.repeats):
+        for name, (work, count) in works.items():
+            begin = clock()
+            work()
+            taken[name].append((clock() - begin) / count * 1000)
+    return {name: statistics.median(values) for name, values in taken.items()}
 
 
 def remembered(args: argparse.Namespace) -> dict[str, float]:
@@ -141,7 +168,7 @@ def remembered(args: argparse.Namespace) -> dict[str, float]:
     bench = make_bench(case, validation=50)
     held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    work, _ = works_of(bench, None, chosen=args.child)[args.child]
+    work, _ = works_of(bench, None, (args.child,))[args.child]
     for _ in range(1 if args.child in ("all", "shortlist") else 3):  # these go through several batches anyway
         work()
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -164,6 +191,9 @@ def ratios(row: dict[str, float]) -> dict[str, float]:
         found["score_to_train_memory_bf16"] = row["score_bf16_mib"] / row["train_bf16_mib"]
     if "kronfluence_ms" in row:
         found["kronfluence_to_score"] = row["kronfluence_ms"] / row["score_ms"]
+    for name in ("vmap_alone", "kronfluence_alone"):
+        if f"{name}_ms" in row:
+            found[f"{name}_to_score"] = row[f"{name}_ms"] / row["score_ms"]
     for name in ("all", "shortlist"):
         if f"{name}_ms" in row:
             found[f"{name}_to_score"] = row[f"{name}_ms"] / row["score_ms"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -156,9 +156,10 @@ def weights_of(bench: Bench, engine: SquaredGradients) -> dict[str, Tensor]:
 
 
 def works_of(
-    bench: Bench, weights: dict[str, Tensor] | None, chosen: str = "", *, rival: bool = True
+    bench: Bench, weights: dict[str, Tensor] | None, chosen: Sequence[str] = (), *, rival: bool = True
 ) -> dict[str, tuple[Callable[[], object], int]]:
-    """Return {name: (what to do, samples that it does)}; `chosen`: only that one is prepared."""
+    """Return {name: (what to do, samples that it does)}; `chosen`: only these are prepared. `rival`: kronfluence is
+    there."""
     case, model = bench.case, bench.model
     x, y = bench.x[: case.batch].clone(), bench.y[: case.batch]
     native = has_bf16(torch.device("cpu"))
@@ -201,12 +202,10 @@ def works_of(
         "all": (every, count), "shortlist": (few, count),
         "vmap": (partial(_vmap, model, x, y, weights), case.batch), "kronfluence": (kronfluence, case.batch * 4),
     }  # fmt: skip
-    names = [chosen] if chosen else [name for name in makers if native or not name.endswith("bf16")]
-    return {
-        name: (makers[name][0](), makers[name][1])
-        for name in names
-        if chosen or rival or name != "kronfluence"
-    }  # fmt: skip
+    able = [
+        name for name in makers if (native or not name.endswith("bf16")) and (rival or name != "kronfluence")
+    ]  # fmt: skip
+    return {name: (makers[name][0](), makers[name][1]) for name in able if not chosen or name in chosen}
 
 
 def _training(
