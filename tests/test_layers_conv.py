@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from fvm_core.influence.conv_ways import Ways, way_for
-from fvm_core.influence.layers import BLOCK, add_squares, contract
+from fvm_core.influence.layers import BLOCK, MOST_PARTS, SHORT, add_squares, contract, thread_sums
 from fvm_core.influence.layers_conv import ConvRule
 
 KINDS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
@@ -116,9 +116,21 @@ def test_long_sums_keep_their_digits() -> None:
     grads, weight = torch.randn(2, 5 * BLOCK + 7), torch.rand(5 * BLOCK + 7)
     exact = grads.double().square()
     torch.testing.assert_close(contract(grads.square(), weight).double(), exact @ weight.double(), rtol=1e-6, atol=0)
-    total = torch.ones(len(weight))
-    add_squares(total, grads.clone())
-    torch.testing.assert_close(total.double(), exact.sum(0) + 1, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize(("samples", "elements"), [(6, SHORT - 1), (6, SHORT), (5, BLOCK + 7), (1, SHORT)])
+def test_squares_add_up_whatever_the_threads(
+    threads: int, samples: int, elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    torch.manual_seed(0)
+    totals, exact = thread_sums(torch.empty(1), elements), torch.zeros(elements, dtype=torch.float64)
+    assert len(totals) == (threads if threads <= MOST_PARTS else 1)
+    for grads in (torch.randn(samples, elements), torch.randn(samples + 1, elements)):
+        exact += grads.double().square().sum(0)
+        add_squares(totals, grads)
+    torch.testing.assert_close(totals.sum(0).double(), exact, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("budget", [2**18, 2**20])

@@ -21,7 +21,11 @@ Calls = list[tuple[Tensor, Tensor]]
 CPU_BUDGET, DEVICE_BUDGET = 8 * 2**20, 256 * 2**20
 """Bytes that one layer's temporary per-sample tensors may take: on a CPU they should stay in its caches (measured)."""
 
-BLOCK = 32768
+BLOCK, SHORT = 32768, 4096
+"""Elements of a gradient from which pairwise sums, and sums sample by sample, are faster (measured)."""
+
+MOST_PARTS = 4
+"""Threads from which sums are not kept for each of them any more, for the memory."""
 
 
 def default_budget(device: torch.device) -> int:
@@ -49,13 +53,25 @@ def contract(squares: Tensor, weight: Tensor) -> Tensor:
     return squares.mul_(weight).sum(1)
 
 
-def add_squares(total: Tensor, grads: Tensor) -> None:
-    """Add the sum over samples of grads (b, p) squared to `total` (p,), in place; `grads` may be used up."""
-    if grads.shape[1] < BLOCK:
-        total += grads.square_().sum(0)
-    else:
-        for row in grads:
-            total.addcmul_(row, row)
+def thread_sums(like: Tensor, *shape: int) -> Tensor:
+    """Return zeros (k, *shape) for `add_squares`, one of the k for each of a few threads: their sum is what it adds
+    up."""
+    threads = torch.get_num_threads() if like.device.type == "cpu" else 1
+    return like.new_zeros(threads if threads <= MOST_PARTS else 1, *shape)
+
+
+def add_squares(totals: Tensor, grads: Tensor) -> None:
+    """Add the sum over samples of grads (b, p) squared to `totals` (k, p), in place; `grads` may be used up.
+
+    A thread adds the samples that it has just made (they are split evenly): another core's come slowly.
+    """
+    if grads.shape[1] < SHORT:
+        totals[0] += grads.square_().sum(0)
+        return
+    parts = len(totals) if len(grads) % len(totals) == 0 else 1
+    totals, rows = totals[:parts], grads.view(parts, -1, grads.shape[1])
+    for index in range(rows.shape[1]):
+        totals.addcmul_(rows[:, index], rows[:, index])
 
 
 class Rule:
@@ -112,8 +128,8 @@ class Rule:
         out: dict[str, Tensor] = {}
         for _, grads in self.pieces(module, calls, budget):
             for name, value in grads.items():
-                add_squares(out.setdefault(name, value.new_zeros(value.shape[1])), value)
-        return out
+                add_squares(out.setdefault(name, thread_sums(value, value.shape[1])), value)
+        return {name: value.sum(0) for name, value in out.items()}
 
 
 class LinearRule(Rule):

@@ -27,7 +27,7 @@ from fvm_core.influence.conv_ways import (
 )  # fmt: skip
 from fvm_core.influence.folded_norms import per_filter
 from fvm_core.influence.fused import fused_summed, fused_weighted, usable
-from fvm_core.influence.layers import Calls, Rule, add_squares, contract, multiplied, widened
+from fvm_core.influence.layers import Calls, Rule, add_squares, contract, multiplied, thread_sums, widened
 from fvm_core.influence.remembered import Remembered
 from fvm_core.influence.scratch import Scratch
 
@@ -194,17 +194,18 @@ class ConvRule(Rule):
         way = way_for(module, a, g)
         along = along if along is None else self._laid_out("along", way, module, along)
         dots = None if along is None else along.new_empty(len(a), len(along))
-        total = widened(module.weight).new_zeros(len(module.weight), module.weight[0].numel())
+        total = thread_sums(widened(module.weight), len(module.weight), module.weight[0].numel())
         shared = shared_floats(way, module, a, g)
         step = max(1, budget // (4 * (shared + module.weight.numel())))
         step = self._step(way, module, len(a), step, budget // (4 * shared))
+        step = step // len(total) * len(total) or step
         all_dots = [None] * len(a) if dots is None else dots.split(step)
         for inputs, piece, along_found in zip(a.split(step), g.unsqueeze(1).split(step), all_dots):  # noqa: B905
             for here, grads in self._parts(way, module, inputs, piece, budget, self.scratch):
                 if along is not None and along_found is not None:
                     _at(along_found, 1, here).copy_(_dots(grads, _at(along, 0, here)))
-                add_squares(_at(total, 0, here).view(-1), grads)
-        return whole(way, module, total.view(1, -1))[0], dots
+                add_squares(_at(total, 1, here).flatten(1), grads)
+        return whole(way, module, total.sum(0).view(1, -1))[0], dots
 
     def _step(self, way: Ways, module: Any, rows: int, step: int, most: int) -> int:
         """Return how many of the rows are taken at once, where whole gradients of `step` and patches of `most` fit."""
