@@ -3,7 +3,7 @@
     python -m tests.benchmarks.cost_of_scale measure --workspace COPY --model cifar10n-worse-fvm \
         --dataset cifar10n-worse --validation cifar10-test --out tests/benchmarks/results/two_workers.csv
     python -m tests.benchmarks.cost_of_scale table --workers tests/benchmarks/results/two_workers.csv \
-        --rates tests/benchmarks/results/scoring_speed.csv --case cifar_resnet18-w8-b64-k10-trained
+        --rates tests/benchmarks/results/scoring_speed_kept.csv --case cifar_resnet18-w8-b64-k10-trained
 
 `measure` runs the app's own `score` in one process and in two under torchrun, each with `--threads` threads, over few
 and over many rows; the difference is what the rows cost, without start and Fisher. Processor seconds stand beside the
@@ -118,7 +118,7 @@ def table(rates: Rates, measured: pd.Series, *, clock: str) -> str:
 
 
 def from_csv(path: Path, case: str) -> Rates:
-    """Return the rates of a case of scoring_speed.csv, by the clock."""
+    """Return the rates of a case of scoring_speed.py's CSV, by the clock."""
     rows = pd.read_csv(path)
     row = rows[rows["clock"] == "wall"].set_index("case").loc[case]
     words = f"measured: {case}, {row['machine']}, {row['threads']} threads as one worker; SAM as two training steps"
