@@ -25,7 +25,6 @@ MOST_OFFSET = 8.0
 """So many |weight| the folded bias may be off the norm's where the norm's gradient is the difference of two that this
 makes larger: trained models have up to 3."""
 
-
 OF_NORM = "norm."
 """Before the norm's local names among those of a convolution that it is joined with."""
 

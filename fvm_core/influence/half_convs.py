@@ -105,9 +105,7 @@ class HalfConvs:
         tensors = {name: _filters(folded.get(name, conv)) for name, conv in free.items()}
         # What was folded is new where it differs.
         sums = contents({name: own for name, own in tensors.items() if name not in folded})
-        # A hook on any module may meet what a ReLU gives.
-        inner = self._inner(free, folded) if not any(watched(module) for module in self._modules.values()) else set()
-        found = {}
+        inner, found = self._inner(free, folded), {}
         for name, own in tensors.items():
             make = partial(_half, free[name], name in inner, *own)
             found[name] = self._halves.get((name, name in inner), own, make, contents=sums.get(name, ()))
@@ -115,7 +113,8 @@ class HalfConvs:
 
     def _inner(self, free: Mapping[str, Any], folded: Mapping[str, Folded]) -> set[str]:
         """Return those with nothing but a ReLU between them and others in bf16."""
-        if not self.between:
+        # A hook on any module may meet what a ReLU gives.
+        if not self.between or any(watched(module) for module in self._modules.values()):
             return set()
         return {
             name

@@ -103,9 +103,9 @@ class ConvRule(Rule):
                 weight = self._laid_out("weights", None, module, weights["weight"], scale)
                 out["weight"] = fused_weighted(module, a, pulls, weight)
             else:
-                way = way_for(module, *self.ready(a, g))
-                weight = self._laid_out("weights", way, module, weights["weight"], scale)
                 a, pulls = self.ready(a, pulls)
+                way = way_for(module, a, pulls[:, 0])
+                weight = self._laid_out("weights", way, module, weights["weight"], scale)
                 out["weight"], dots = self._weighted_weight(way, module, a, pulls, weight, budget, along)
         return [{name: out[name][:, index] for name in weights} for index in range(len(many))], dots
 

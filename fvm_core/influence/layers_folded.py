@@ -49,18 +49,16 @@ class FoldedConvRule(Rule):
         self, module: Any, many: list[Calls], weights: Mapping[str, Tensor], budget: int
     ) -> list[dict[str, Tensor]]:
         own = {name: value for name, value in weights.items() if not name.startswith(OF_NORM)}
-        found, dots = self.rule.weighted_scaled(
-            module, many, own, budget, scale=self.folded.squares, along=self.along
-        )  # fmt: skip
+        found, dots = self.rule.weighted_scaled(module, many, own, budget, scale=self.folded.squares, along=self.along)
         if dots is not None:
-            for part, along, calls in zip(found, dots.unbind(1), many, strict=True):
-                for name, value in self._of_norm(along, calls[0][1]).items():
+            for part, products, calls in zip(found, dots.unbind(1), many, strict=True):
+                for name, value in self._of_norm(products, calls[0][1]).items():
                     if name in weights:
                         part[name] = value.square_() @ weights[name]
         return found
 
     def summed(self, module: Any, calls: Calls, budget: int) -> dict[str, Tensor]:
-        (a, g) = calls[0]
+        a, g = calls[0]
         found, dots = self.rule.summed_along(module, a, g, budget, self.along)
         for name, value in found.items():
             whole = value.view_as(getattr(module, name))

@@ -59,7 +59,7 @@ class SquaredGradients:
         if precision not in PRECISIONS:
             raise SettingsError(f"`precision` must be one of {PRECISIONS}, got {precision!r}.")
         self.model, self.budget, self.precision = model, budget or default_budget(example.device), precision
-        self.plan: Plan = make_plan(model, example)
+        self.plan: Plan = make_plan(model, example, half=precision == "bf16")
         self._convs = HalfConvs(self.plan.modules, self.plan.rules, self.plan.rectified)
         self._norms = FoldedNorms(
             self.plan.modules,

@@ -34,7 +34,8 @@ class Plan:
     `owned`: module name -> {local parameter name: the model's name}; `fallback`: parameters through vmap (or a loop
     where vmap cannot run the model); `alone`: samples of a batch affect each other, so that each is run by itself;
     `channels_last`: images go through faster in that layout; `pairs`: norms that can be folded; `rectified`:
-    convolutions {module name: what reads it} that only ReLUs read; `notes`: sentences for a person."""
+    convolutions {module name: what reads it} that only ReLUs read, sought for `half`; `notes`: sentences for a
+    person."""
 
     modules: dict[str, nn.Module]
     rules: dict[str, Rule]
@@ -69,11 +70,12 @@ def rule_for(module: nn.Module) -> Rule | None:
     return None
 
 
-def make_plan(model: nn.Module, x: Tensor) -> Plan:
+def make_plan(model: nn.Module, x: Tensor, *, half: bool = False) -> Plan:
     """Run `model` on 2 and on 3 samples of `x` (b, ...) and assign every parameter to a rule or to the fallback.
 
     A rule is used only where it is exact: the layer is a known one with its parameters in place, its first axis is the
-    samples, its input is not changed later in place, and nothing else in the model reads its parameters.
+    samples, its input is not changed later in place, and nothing else in the model reads its parameters. `half`: the
+    convolutions are to run in bf16.
 
     Raises:
         DataError: no sample, or the model does not give one row of logits a sample.
@@ -109,7 +111,7 @@ def make_plan(model: nn.Module, x: Tensor) -> Plan:
     calls = {name: seen[name].calls // 2 for name in rules}
     with evaluating(model, parameter_grads=True):
         pairs = () if mixing else find_pairs(model, x[:2], calls)
-        rectified = {} if mixing else find_rectified(model, x[:2], calls, pairs)
+        rectified = find_rectified(model, x[:2], calls, pairs) if half and not mixing else {}
     notes = _notes(fallback, mixing, by_loop)
     modules = dict(model.named_modules())
     return Plan(modules, rules, calls, owned, fallback, by_loop, mixing, channels_last, pairs, rectified, notes)

@@ -142,9 +142,7 @@ def rivals_alone(args: argparse.Namespace) -> dict[str, float]:
     return {f"{name}_alone_ms": value for name, value in medians(args, works).items()}
 
 
-def medians(
-    args: argparse.Namespace, works: Mapping[str, tuple[Callable[[], object], int]]
-) -> dict[str, float]:  # fmt: skip
+def medians(args: argparse.Namespace, works: Mapping[str, tuple[Callable[[], object], int]]) -> dict[str, float]:
     """Let the works take turns; return the median milliseconds a sample of each."""
     clock = time.process_time if args.threads == 1 else time.perf_counter
     taken: dict[str, list[float]] = {name: [] for name in works}
